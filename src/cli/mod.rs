@@ -1,0 +1,1 @@
+//! The commands, their output and the exit codes.

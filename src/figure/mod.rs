@@ -1,0 +1,1 @@
+//! Composes figures, rasterises them, writes JPEG.

@@ -1,0 +1,2 @@
+//! s2pipe
+fn main() {}

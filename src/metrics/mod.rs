@@ -1,0 +1,1 @@
+//! Confusion matrix, Jaccard and friends.

@@ -1,0 +1,1 @@
+//! Operators, layers, models, losses, optimiser, trainer.

@@ -1,0 +1,1 @@
+//! One file a stage kind: ties the rooms below to the engine.
