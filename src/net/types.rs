@@ -1,0 +1,69 @@
+//! Words that the whole room shares.
+
+use std::fmt;
+
+/// Target value that the loss and the scores leave out: pixels without a label.
+pub const IGNORE: u8 = 255;
+
+/// How a forward pass treats normalisation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Batch statistics; running statistics are updated.
+    Train,
+    /// Running statistics; nothing changes.
+    Eval,
+}
+
+/// Something went wrong in the network room.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// candle refused a tensor operation.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// The configuration does not fit the data; the text says which value and what would fit.
+    #[error("{0}")]
+    Config(String),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A weights or checkpoint file does not hold what the model needs.
+    #[error("{path}: {problem}")]
+    Weights {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// The loss became NaN or infinite.
+    #[error(
+        "the loss became {loss} at step {step} (epoch {epoch}): the last good checkpoint is kept; a smaller learning rate usually helps"
+    )]
+    Diverged {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Global step, from 1.
+        step: usize,
+        /// The value seen.
+        loss: f32,
+    },
+    /// Stopped because the caller asked; a checkpoint was left.
+    #[error("stopped on request")]
+    Cancelled,
+}
+
+/// Result of this room.
+pub type Result<T> = std::result::Result<T, NetError>;
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Eval => "eval",
+        })
+    }
+}
