@@ -1,9 +1,27 @@
 //! The pipeline language: YAML in, a checked [`Pipeline`] out; errors with line and column; the JSON schema.
 
+mod check;
+mod duration;
+mod expect;
 mod kind;
+mod load;
 mod model;
+mod node;
+mod overrides;
+mod problem;
+mod render;
+mod scalar;
+mod suggest;
+mod syntax;
+mod text;
+mod words;
 
 pub use kind::{
     Artefact, CheckFn, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, VariantSpec,
 };
+pub use load::{FindError, find_pipeline, load, parse};
 pub use model::{Input, Pipeline, Source, Stage, item_name};
+pub use overrides::Override;
+pub use problem::{Diagnostics, Problem};
+pub use suggest::nearest;
+pub use text::{Origin, Place};

@@ -1,0 +1,14 @@
+//! From a tree of nodes to a checked [`Pipeline`](super::Pipeline).
+
+mod classes;
+mod colors;
+mod files;
+mod graph;
+mod inputs;
+mod outputs;
+mod params;
+mod pipeline;
+mod stage;
+mod top;
+
+pub(super) use pipeline::check;

@@ -1,0 +1,104 @@
+//! Problems as text for people, drawn by miette.
+
+use std::fmt;
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+
+use super::problem::{Diagnostics, Problem};
+use super::text::{Origin, Place};
+
+/// Width at which messages are wrapped on a terminal.
+const WIDTH: usize = 110;
+
+impl Diagnostics {
+    /// All problems as text, a blank line between them, then their count when there are several.
+    ///
+    /// With `color`: boxes and ANSI colours for a terminal. Without: pure ASCII drawing for logs and editors, each
+    /// problem beginning with `file:line:column: error: `, nothing wrapped, so that the text is stable.
+    pub fn render(&self, color: bool) -> String {
+        let mut parts: Vec<String> = self.problems().iter().map(|p| self.render_one(p, color)).collect();
+        if parts.len() > 1 {
+            parts.push(format!("{} errors in {}\n", parts.len(), self.file().display()));
+        }
+        parts.join("\n")
+    }
+
+    fn render_one(&self, problem: &Problem, color: bool) -> String {
+        let shown = Shown::new(self, problem, color);
+        let handler = if color {
+            GraphicalReportHandler::new_themed(GraphicalTheme::unicode()).with_width(WIDTH).with_context_lines(1)
+        } else {
+            let mut theme = GraphicalTheme::none();
+            theme.characters.error = String::new();
+            GraphicalReportHandler::new_themed(theme).with_wrap_lines(false).with_context_lines(0)
+        };
+        let handler = handler.without_syntax_highlighting().with_links(false).with_break_words(false);
+        let mut text = String::new();
+        // Only a failing `Display` of our own could stop it, and a `String` takes every write.
+        if handler.render_report(&mut text, &shown).is_err() {
+            text.clone_from(&shown.message);
+        }
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        let text = lines.join("\n");
+        format!("{}\n", if color { text.trim_end() } else { text.trim() })
+    }
+}
+
+/// One problem in the shape that miette draws.
+#[derive(Debug)]
+struct Shown {
+    message: String,
+    help: Option<String>,
+    source: Option<NamedSource<String>>,
+    labels: Vec<LabeledSpan>,
+}
+
+impl Shown {
+    fn new(all: &Diagnostics, problem: &Problem, color: bool) -> Self {
+        let origin = problem.place.map_or(Origin::File, |p| p.origin);
+        let name = all.name_of(origin);
+        let message = match problem.place {
+            _ if color => problem.message.clone(),
+            Some(place) => format!("{name}:{}:{}: error: {}", place.line, place.column, problem.message),
+            None => format!("{name}: error: {}", problem.message),
+        };
+        let source =
+            problem.place.and_then(|p| all.text(p.origin)).map(|text| NamedSource::new(name, text.printable()));
+        let (near, far): (Vec<_>, Vec<_>) = problem.also.iter().partition(|(place, _)| place.origin == origin);
+        let mut labels: Vec<LabeledSpan> = near.iter().map(|(place, label)| span(*place, label, false)).collect();
+        labels.extend(problem.place.map(|place| span(place, &problem.label, true)));
+        labels.sort_by_key(LabeledSpan::offset);
+        let far = far.iter().map(|(p, label)| format!("{}:{}:{}: {label}", all.name_of(p.origin), p.line, p.column));
+        let help: Vec<String> = problem.help.clone().into_iter().chain(far).collect();
+        let help = (!help.is_empty()).then(|| help.join("\n"));
+        Self { message, help, source, labels }
+    }
+}
+
+fn span(place: Place, label: &str, primary: bool) -> LabeledSpan {
+    let label = (!label.is_empty()).then(|| label.to_owned());
+    let bytes = (place.start, place.len);
+    if primary { LabeledSpan::new_primary_with_span(label, bytes) } else { LabeledSpan::new_with_span(label, bytes) }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Shown {}
+
+impl Diagnostic for Shown {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.labels.iter().cloned()))
+    }
+}

@@ -1,0 +1,209 @@
+//! YAML text to [`Node`]s: one document of maps, lists and scalars. What would make a reader guess is refused here:
+//! duplicate keys, anchors and aliases, tags, merge keys, several documents.
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
+
+use super::node::{Entry, Node, NodeKind};
+use super::problem::Problem;
+use super::scalar::{Scalar, shorten};
+use super::text::{Place, Text};
+
+/// Deepest nesting of maps and lists: far more than the language has, far less than a stack.
+const MAX_DEPTH: usize = 32;
+
+/// Reads one YAML document. The tree is there unless the syntax is broken; problems may come with it. An empty
+/// document is a null.
+pub(super) fn read(text: &Text) -> (Option<Node>, Vec<Problem>) {
+    let mut reader = Reader { parser: Parser::new_from_str(&text.content), text, problems: Vec::new() };
+    let tree = reader.document().ok();
+    (tree, reader.problems)
+}
+
+/// Reading cannot go on; the problem has been noted.
+struct Stop;
+
+struct Reader<'t> {
+    parser: Parser<'t, StrInput<'t>>,
+    text: &'t Text,
+    problems: Vec<Problem>,
+}
+
+impl<'t> Reader<'t> {
+    fn document(&mut self) -> Result<Node, Stop> {
+        let mut tree = None;
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamEnd => break,
+                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
+                _ if tree.is_some() => {
+                    let place = self.place(span);
+                    self.problems.push(
+                        Problem::at(place, "a second YAML document begins: a pipeline is one document")
+                            .label("after the `---` above this")
+                            .help("remove the line `---`, or make two files"),
+                    );
+                    return Err(Stop);
+                }
+                event => tree = Some(self.node(event, span, 0)?),
+            }
+        }
+        Ok(tree.unwrap_or_else(|| Node::null(self.text.place(0..0))))
+    }
+
+    fn next(&mut self) -> Result<(Event<'t>, Span), Stop> {
+        match self.parser.next_event() {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => {
+                self.problems.push(scan_problem(self.text, &error));
+                Err(Stop)
+            }
+            None => Err(Stop),
+        }
+    }
+
+    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Stop> {
+        let place = self.place(span);
+        if depth > MAX_DEPTH {
+            self.problems.push(Problem::at(place, format!("maps and lists are nested more than {MAX_DEPTH} deep")));
+            return Err(Stop);
+        }
+        let kind = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.refuse_decoration(place, anchor, tag.map(|t| t.to_string()));
+                let plain = style == ScalarStyle::Plain;
+                NodeKind::Scalar(if plain { Scalar::plain(&text) } else { Scalar::quoted(&text) })
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.refuse_decoration(place, anchor, tag.map(|t| t.to_string()));
+                NodeKind::List(self.list(depth)?)
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.refuse_decoration(place, anchor, tag.map(|t| t.to_string()));
+                NodeKind::Map(self.map(depth)?)
+            }
+            Event::Alias(_) => {
+                self.problems.push(alias_problem(place));
+                return Ok(Node::null(place));
+            }
+            _ => return Err(Stop),
+        };
+        Ok(Node { place, kind })
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Vec<Node>, Stop> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(items),
+                (event, span) => items.push(self.node(event, span, depth + 1)?),
+            }
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Vec<Entry>, Stop> {
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            if event == Event::MappingEnd {
+                return Ok(entries);
+            }
+            let key = self.node(event, span, depth + 1)?;
+            let (event, span) = self.next()?;
+            let mut value = self.node(event, span, depth + 1)?;
+            let Some(name) = self.key(&key) else { continue };
+            let block = !self.text.content[value.place.start..].starts_with(['{', '[']);
+            if value.is_null() || (value.scalar().is_none() && block) {
+                value.place = key.place;
+            }
+            match entries.iter().find(|e| e.key == name) {
+                Some(first) => self.problems.push(
+                    Problem::at(key.place, format!("the key `{}` stands twice in the same map", shorten(&name)))
+                        .label("again here")
+                        .also(first.key_place, "first here")
+                        .help("remove one of the two: YAML readers would silently take the last one"),
+                ),
+                None => entries.push(Entry { key: name, key_place: key.place, value }),
+            }
+        }
+    }
+
+    fn key(&mut self, key: &Node) -> Option<String> {
+        let problem = match &key.kind {
+            NodeKind::Scalar(scalar) if !scalar.quoted && scalar.text == "<<" => {
+                Problem::at(key.place, "merge keys (`<<`) are not part of the pipeline language")
+                    .label("not known here")
+                    .help("write the keys out")
+            }
+            NodeKind::Scalar(scalar) if !scalar.text.is_empty() => return Some(scalar.text.clone()),
+            NodeKind::Scalar(_) => Problem::at(key.place, "a key is empty").label("expected a name before the `:`"),
+            _ => Problem::at(key.place, format!("a key must be a name, found {}", key.found()))
+                .label("not a name")
+                .help("a text that begins with `{` or `[` needs quotes"),
+        };
+        self.problems.push(problem);
+        None
+    }
+
+    fn refuse_decoration(&mut self, place: Place, anchor: usize, tag: Option<String>) {
+        if anchor != 0 {
+            self.problems.push(
+                Problem::at(place, "anchors (`&name`) are not part of the pipeline language")
+                    .label("this value has one")
+                    .help("write the value out where it is needed; a text that begins with `&` needs quotes"),
+            );
+        }
+        if let Some(tag) = tag {
+            self.problems.push(
+                Problem::at(place, format!("tags (`{}`) are not part of the pipeline language", shorten(&tag)))
+                    .label("this value has one")
+                    .help("remove it: the type of a value follows from where it stands"),
+            );
+        }
+    }
+
+    /// By line and column, not by index: the parser counts indices in characters here and in bytes there.
+    fn place(&self, span: Span) -> Place {
+        let start = self.text.offset(span.start.line(), span.start.col());
+        let end = self.text.offset(span.end.line(), span.end.col());
+        self.text.place(start..end.max(start))
+    }
+}
+
+fn alias_problem(place: Place) -> Problem {
+    Problem::at(place, "aliases (`*name`) are not part of the pipeline language")
+        .label("YAML takes `*` at the start of a value for an alias")
+        .help("a pattern that begins with `*` needs quotes: '*.tif'")
+}
+
+/// Words for what the scanner could not read: what people do most is named, for the rest the scanner's own words.
+fn scan_problem(text: &Text, error: &ScanError) -> Problem {
+    let marker = error.marker();
+    let start = text.offset(marker.line(), marker.col());
+    let rest = text.content[start..].chars().next().map_or(0, |c| if c == '\n' { 0 } else { c.len_utf8() });
+    let place = text.place(start..start + rest);
+    let line = text.line(marker.line());
+    if error.info().contains("unknown anchor") {
+        return alias_problem(place);
+    }
+    let problem = Problem::at(place, format!("this is not valid YAML: {}", error.info()));
+    let indent = &line[..line.len() - line.trim_start().len()];
+    if indent.contains('\t') || error.info().contains("tab") {
+        let tab = line.find('\t').map_or(place, |at| {
+            let start = text.offset(marker.line(), 0) + at;
+            text.place(start..start)
+        });
+        return Problem::at(tab, "a tab stands where YAML wants spaces")
+            .label("the tab is here")
+            .help("indent with spaces; most editors can do that for `.yaml` files");
+    }
+    match text.content[start..].chars().next() {
+        Some(c @ ('@' | '`' | '%')) => {
+            problem.label("YAML reserves this character").help(format!("a text that begins with `{c}` needs quotes"))
+        }
+        _ if line.matches(": ").count() > 1 => problem.help("a text that contains `: ` needs quotes"),
+        _ => problem.help(
+            "look for a missing quote, bracket, comma or blank after `:`, or a wrong indentation, here or just above",
+        ),
+    }
+}

@@ -1,0 +1,49 @@
+//! The keys of the language and the rules for names.
+
+/// Keys of a pipeline.
+pub(super) const TOP_KEYS: [&str; 6] = ["name", "seed", "budget", "root", "classes", "stages"];
+
+/// Keys of a stage.
+pub(super) const STAGE_KEYS: [&str; 5] = ["uses", "inputs", "outputs", "needs", "with"];
+
+/// Keys of a class.
+pub(super) const CLASS_KEYS: [&str; 2] = ["name", "color"];
+
+/// Longest name of a pipeline or stage: both become folders.
+pub(super) const MAX_NAME: usize = 64;
+
+/// What a stage name or an output name looks like, as a regular expression.
+pub(super) const NAME_PATTERN: &str = "^[A-Za-z][A-Za-z0-9_-]{0,63}$";
+
+/// The same in words.
+pub(super) const NAME_RULE: &str = "a letter, then letters, digits, `_` or `-`, at most 64";
+
+/// Whether a stage or output may have this name ([`NAME_PATTERN`]).
+pub(super) fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        && text.len() <= MAX_NAME
+}
+
+/// What a variable name of a shell looks like, as a regular expression.
+pub(super) const VARIABLE_PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
+
+/// Whether a text can name an environment variable in every shell ([`VARIABLE_PATTERN`]).
+pub(super) fn is_variable(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Variables whose loss would break a command in ways that nobody would look for here.
+pub(super) const TAKEN_VARIABLES: [&str; 9] =
+    ["PATH", "HOME", "PWD", "SHELL", "IFS", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "LANG"];
+
+/// What a pipeline name looks like, as a regular expression (letters of any script).
+pub(super) const PIPELINE_PATTERN: &str = r##"^[^\s._/\\:*?"'<>|#$&-][^\s/\\:*?"'<>|#$&]{0,63}$"##;
+
+/// Whether a pipeline may have this name: it names a folder.
+pub(super) fn is_pipeline_name(text: &str) -> bool {
+    text.starts_with(char::is_alphanumeric)
+        && text.chars().all(|c| c.is_alphanumeric() || "._-".contains(c))
+        && text.chars().count() <= MAX_NAME
+}
