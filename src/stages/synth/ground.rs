@@ -72,7 +72,7 @@ impl Ground {
             WETLAND => self.wetland(x, y, around.shore),
             _ => self.forest(x, y),
         };
-        let relief = 1.0 + 0.28 * self.terrain.hillshade(x, y);
+        let relief = 1.0 + 0.34 * self.terrain.hillshade(x, y);
         lit(bare, if around.shade { 0.68 * relief } else { relief })
     }
 
@@ -85,7 +85,7 @@ impl Ground {
     fn forest(&self, x: f32, y: f32) -> Spectrum {
         let seed = self.seeds.stands;
         let (wx, wy) =
-            (x + 5.0 * gradient(seed ^ 1, x / 16.0, y / 16.0), y + 5.0 * gradient(seed ^ 2, x / 16.0, y / 16.0));
+            (x + 9.0 * gradient(seed ^ 1, x / 16.0, y / 16.0), y + 9.0 * gradient(seed ^ 2, x / 16.0, y / 16.0));
         let stand = voronoi(seed, wx / 38.0, wy / 38.0).bits;
         let leafy = 0.9 * fractal(seed ^ 3, x / 110.0, y / 110.0, 3) + 0.9 * (part(stand, 0) - 0.5);
         let broad = ramp(-0.05, 0.35, leafy + 0.35 * gradient(seed ^ 4, x / 5.0, y / 5.0));
@@ -103,29 +103,31 @@ impl Ground {
         let bits = scatter(parcel.bits ^ 0xc0b);
         let kind = part(bits, 0) + 0.16 * (self.season - 0.5);
         let (crop, other) = match kind {
-            k if k < 0.26 => (GREEN_CROP, LUSH_GRASS),
-            k if k < 0.42 => (DARK_CROP, GREEN_CROP),
-            k if k < 0.58 => (RIPE_CROP, DRY_GRASS),
-            k if k < 0.72 => (STUBBLE, RIPE_CROP),
-            k if k < 0.88 => (LIGHT_SOIL, STUBBLE),
-            _ => (DARK_SOIL, LIGHT_SOIL),
+            k if k < 0.15 => (GREEN_CROP, LUSH_GRASS),
+            k if k < 0.33 => (DARK_CROP, BROADLEAF),
+            k if k < 0.60 => (LUSH_GRASS, DRY_GRASS),
+            k if k < 0.72 => (DRY_GRASS, RIPE_CROP),
+            k if k < 0.81 => (STUBBLE, DRY_GRASS),
+            k if k < 0.90 => (LIGHT_SOIL, STUBBLE),
+            _ => (DARK_SOIL, GRAVEL),
         };
         let patchy = fractal(self.seeds.soil, x / 17.0, y / 17.0, 3);
-        let stand = mix(crop, other, (0.25 + 0.5 * (part(bits, 1) - 0.5) + 0.3 * patchy).clamp(0.0, 0.8));
+        let stand = mix(crop, other, (0.35 + 0.7 * (part(bits, 1) - 0.5) + 0.35 * patchy).clamp(0.0, 1.0));
         let rows = ridge(parcel.across / lerp(2.6, 4.4, part(bits, 2)));
-        let tone = 0.85 + 0.3 * part(bits, 3);
-        lit(stand, tone * (1.0 + 0.13 * rows + 0.08 * patchy))
+        let tone = 0.82 + 0.36 * part(bits, 3);
+        lit(stand, tone * (1.0 + 0.11 * rows + 0.08 * patchy))
     }
 
     /// Meadow: tussocks, mown and unmown, trampled and dry.
     fn grass(&self, x: f32, y: f32) -> Spectrum {
         let seed = self.seeds.sward;
-        let dry = 0.35 + 0.25 * (self.season - 0.5) + 0.55 * fractal(seed, x / 45.0, y / 45.0, 2);
+        let meadow = scatter(self.fields.at(x, y).bits ^ seed);
+        let kept = part(meadow, 0) + 0.2 * (self.season - 0.5) + 0.3 * gradient(seed, x / 30.0, y / 30.0);
         let tussock = 0.30 * gradient(seed ^ 1, x / 4.5, y / 4.5) + 0.12 * gradient(seed ^ 2, x / 2.2, y / 2.2);
-        let sward = mix(LUSH_GRASS, DRY_GRASS, (dry + tussock).clamp(0.0, 1.0));
-        let tree = part(Self::speck(seed ^ 3, x, y), 0) < 0.035;
+        let sward = mix(LUSH_GRASS, DRY_GRASS, (kept + tussock).clamp(0.0, 1.25));
+        let tree = part(Self::speck(seed ^ 3, x, y), 0) < 0.045;
         let ground = if tree { mix(sward, BROADLEAF, 0.75) } else { sward };
-        lit(ground, 1.0 + 0.5 * tussock)
+        lit(ground, (0.82 + 0.36 * part(meadow, 1)) * (1.0 + 0.5 * tussock))
     }
 
     /// A road is narrower than a pixel, so some of its verge is in it.
@@ -135,32 +137,22 @@ impl Ground {
         mix(if paved { ASPHALT } else { GRAVEL }, LUSH_GRASS, verge)
     }
 
-    /// Houses, gardens, trees and yards along streets; halls and car parks in places.
+    /// Quarters from villas under trees to a dense centre, along streets; halls and yards in places.
     fn town(&self, x: f32, y: f32) -> Spectrum {
         let seed = self.seeds.lots;
         let block = self.blocks.at(x, y);
-        if block.border < 0.55 {
-            let trees = part(block.bits, 2) * 0.35;
-            return mix(ASPHALT, BROADLEAF, trees);
+        // Quarters change from block to block, not inside one.
+        let (qx, qy) = block.centre;
+        let dense = (0.27 + 0.5 * fractal(seed ^ 5, qx / 75.0, qy / 75.0, 3)).clamp(0.1, 0.8);
+        let leafy = (0.42 + 0.6 * fractal(seed ^ 6, qx / 85.0, qy / 85.0, 3)).clamp(0.12, 0.85);
+        if block.border < 0.65 {
+            return mix(ASPHALT, BROADLEAF, 0.4 * leafy * part(block.bits, 2));
         }
-        let works = fractal(seed ^ 3, x / 55.0, y / 55.0, 2) > 0.36;
-        let lot = voronoi(seed ^ 4, x / if works { 5.5 } else { 2.3 }, y / if works { 5.5 } else { 2.3 });
-        let dense = (0.42 + 0.45 * fractal(seed ^ 5, x / 50.0, y / 50.0, 2)).clamp(0.1, 0.85);
-        let pick = part(lot.bits, 0);
-        let tint = 0.75 + 0.5 * part(lot.bits, 1);
-        let ground = match pick {
-            p if works && p < 0.40 => mix(ASPHALT, GRAVEL, part(lot.bits, 2)),
-            p if works && p < 0.70 => mix(METAL_ROOF, SLATE_ROOF, part(lot.bits, 2)),
-            p if works && p < 0.88 => mix(LIGHT_SOIL, DRY_GRASS, part(lot.bits, 2)),
-            p if p < 0.34 * dense => TILE_ROOF,
-            p if p < 0.58 * dense => SLATE_ROOF,
-            p if p < 0.68 * dense => METAL_ROOF,
-            p if p < dense => mix(ASPHALT, GRAVEL, part(lot.bits, 2)),
-            p if p < lerp(dense, 1.0, 0.62) => mix(LUSH_GRASS, DRY_GRASS, part(lot.bits, 2)),
-            p if p < lerp(dense, 1.0, 0.75) => mix(LIGHT_SOIL, DRY_GRASS, part(lot.bits, 2)),
-            _ => mix(BROADLEAF, CONIFER, part(lot.bits, 2)),
-        };
-        lit(ground, tint)
+        let works = fractal(seed ^ 3, qx / 60.0, qy / 60.0, 2) > 0.27;
+        let size = if works { 5.5 } else { 2.3 };
+        let lot = voronoi(seed ^ 4, x / size, y / size).bits;
+        let ground = if works { works_lot(lot) } else { house_lot(lot, dense, leafy) };
+        lit(ground, 0.78 + 0.44 * part(lot, 1))
     }
 
     /// Strings of sedge and moss, pools between them, some stunted trees.
@@ -179,11 +171,35 @@ impl Ground {
     /// Clear or turbid water, pale where it is shallow.
     fn water(&self, x: f32, y: f32, shore: f32) -> Spectrum {
         let seed = self.seeds.waves;
-        let silt = ramp(-0.5, 0.8, fractal(seed, x / 140.0, y / 140.0, 3));
-        let open = mix(DEEP_WATER, TURBID_WATER, silt);
+        let silt = ramp(-0.6, 0.9, fractal(seed, x / 420.0, y / 420.0, 2));
+        let open = mix(DEEP_WATER, TURBID_WATER, 0.8 * silt);
         let reeds = ramp(0.1, 0.5, gradient(seed ^ 1, x / 12.0, y / 12.0));
         let edge = mix(SHALLOWS, SEDGE, 0.45 * reeds);
         lit(mix(open, edge, 0.8 * shore), 1.0 + 0.05 * gradient(seed ^ 2, x / 3.0, y / 7.0))
+    }
+}
+
+/// A building or the ground by it, where people work.
+fn works_lot(lot: u64) -> Spectrum {
+    match part(lot, 0) {
+        p if p < 0.40 => mix(ASPHALT, GRAVEL, part(lot, 2)),
+        p if p < 0.55 => METAL_ROOF,
+        p if p < 0.76 => mix(SLATE_ROOF, GRAVEL, part(lot, 2)),
+        _ => mix(LIGHT_SOIL, DRY_GRASS, part(lot, 2)),
+    }
+}
+
+/// A building or the ground by it, where people live. `dense`: share of roofs and pavement; `leafy`: share of trees in
+/// what is left.
+fn house_lot(lot: u64, dense: f32, leafy: f32) -> Spectrum {
+    match part(lot, 0) {
+        p if p < 0.28 * dense => TILE_ROOF,
+        p if p < 0.54 * dense => SLATE_ROOF,
+        p if p < 0.61 * dense => METAL_ROOF,
+        p if p < dense => mix(ASPHALT, GRAVEL, part(lot, 2)),
+        p if p > lerp(1.0, dense, leafy) => mix(BROADLEAF, CONIFER, 0.7 * part(lot, 2)),
+        _ if part(lot, 3) < 0.17 => mix(LIGHT_SOIL, DRY_GRASS, part(lot, 2)),
+        _ => mix(LUSH_GRASS, DRY_GRASS, part(lot, 2)),
     }
 }
 

@@ -22,7 +22,35 @@ struct Layout {
     farmed: f32,
     /// Wild ground above this wetness is wetland.
     soaked: f32,
-    seed: u64,
+    seeds: Seeds,
+}
+
+/// One seed a pattern.
+struct Seeds {
+    park: u64,
+    soil: u64,
+    yard: u64,
+    bog: u64,
+    clearing: u64,
+}
+
+/// What a place is used for.
+enum Zone {
+    Water,
+    /// How deep in the settlement, above 0.
+    Town {
+        depth: f32,
+    },
+    /// How much better than the worst farmed ground; distance to a river, pixels.
+    Farm {
+        parcel: Parcel,
+        margin: f32,
+        bank: f32,
+    },
+    /// Height of the ground.
+    Wild {
+        height: f32,
+    },
 }
 
 /// Label codes of a whole scene, row by row.
@@ -62,45 +90,54 @@ impl Layout {
             level,
             farmed: f32::INFINITY,
             soaked: f32::INFINITY,
-            seed: config.seed,
+            seeds: Seeds {
+                park: fork(config.seed, "park"),
+                soil: fork(config.seed, "soil"),
+                yard: fork(config.seed, "yard"),
+                bog: fork(config.seed, "bog"),
+                clearing: fork(config.seed, "clearing"),
+            },
         };
-        let wild = |layout: &Self| -> Vec<(f32, f32)> {
-            let is_wild = |p: &&(f32, f32)| matches!(layout.at(p.0, p.1), FOREST | GRASS);
-            places.par_iter().filter(is_wild).copied().collect()
-        };
-        let dry = wild(&layout);
-        let share = config.farmland * places.len() as f32 / dry.len().max(1) as f32;
-        let suitability = dry.iter().map(|p| layout.suitability(layout.fields.at(p.0, p.1).centre)).collect();
+        let wild = layout.wild_places(&places);
+        let share = config.farmland * places.len() as f32 / wild.len().max(1) as f32;
+        let suitability = wild.iter().map(|p| layout.suitability(p.0, p.1, &layout.fields.at(p.0, p.1))).collect();
         layout.farmed = quantile(suitability, 1.0 - share.min(1.0));
-        if config.wetland > 0.0 {
-            let wild = wild(&layout);
-            let share = config.wetland * places.len() as f32 / wild.len().max(1) as f32;
-            let wetness = wild.iter().map(|p| layout.wetness(p.0, p.1)).collect();
-            layout.soaked = quantile(wetness, 1.0 - share.min(1.0));
-        }
+        let wild = layout.wild_places(&places);
+        let share = config.wetland * places.len() as f32 / wild.len().max(1) as f32;
+        let wetness = wild.iter().map(|p| layout.wetness(p.0, p.1)).collect();
+        layout.soaked = quantile(wetness, 1.0 - share.min(1.0));
         layout
+    }
+
+    /// Those of the places where nobody lives or farms, on dry land.
+    fn wild_places(&self, places: &[(f32, f32)]) -> Vec<(f32, f32)> {
+        places.par_iter().filter(|p| matches!(self.zone(p.0, p.1), Zone::Wild { .. })).copied().collect()
+    }
+
+    /// What a place is used for.
+    fn zone(&self, x: f32, y: f32) -> Zone {
+        let height = self.terrain.height(x, y);
+        let bank = self.terrain.river_bank(x, y);
+        if height < self.level || bank < 0.0 {
+            return Zone::Water;
+        }
+        let depth = self.settlements.depth(x, y);
+        if depth > 0.0 {
+            return Zone::Town { depth };
+        }
+        let parcel = self.fields.at(x, y);
+        let margin = self.suitability(x, y, &parcel) - self.farmed;
+        if margin > 0.0 { Zone::Farm { parcel, margin, bank } } else { Zone::Wild { height } }
     }
 
     /// Label code of a pixel.
     fn at(&self, x: f32, y: f32) -> u8 {
-        let height = self.terrain.height(x, y);
-        let bank = self.terrain.river_bank(x, y);
-        if height < self.level || bank < 0.0 {
-            return WATER;
+        match self.zone(x, y) {
+            Zone::Water => WATER,
+            Zone::Town { depth } => self.town(x, y, depth),
+            Zone::Farm { parcel, margin, bank } => self.farmland(x, y, &parcel, margin, bank),
+            Zone::Wild { height } => self.wild(x, y, height),
         }
-        let depth = self.settlements.depth(x, y);
-        if depth > 0.0 {
-            return self.town(x, y, depth);
-        }
-        let parcel = self.fields.at(x, y);
-        let margin = self.suitability(parcel.centre) - self.farmed;
-        if margin > 0.0 {
-            return self.farmland(x, y, &parcel, margin, bank);
-        }
-        if self.wetness(x, y) > self.soaked {
-            return WETLAND;
-        }
-        self.wild(x, y, height)
     }
 
     /// Built-up ground, with parks and groves.
@@ -109,7 +146,7 @@ impl Layout {
         if block.border < 0.6 {
             return URBAN;
         }
-        let park = fractal(fork(self.seed, "park"), x / 30.0, y / 30.0, 3);
+        let park = fractal(self.seeds.park, x / 30.0, y / 30.0, 3);
         match () {
             () if park > 0.48 || part(block.bits, 0) < 0.05 => GRASS,
             () if park < lerp(-0.42, -0.7, ramp(0.0, 0.5, depth)) || part(block.bits, 0) > 0.97 => FOREST,
@@ -117,21 +154,25 @@ impl Layout {
         }
     }
 
-    /// How good a place is for farming: low, gentle ground near people.
-    fn suitability(&self, (x, y): (f32, f32)) -> f32 {
+    /// How good a place is for farming. A parcel is farmed as a whole, but not where it runs into the hills.
+    fn suitability(&self, x: f32, y: f32, parcel: &Parcel) -> f32 {
+        lerp(self.fertility(parcel.centre.0, parcel.centre.1), self.fertility(x, y), 0.4)
+    }
+
+    /// Low, gentle ground near people.
+    fn fertility(&self, x: f32, y: f32) -> f32 {
         let near = ramp(-2.5, 0.3, self.settlements.depth(x, y));
-        let soil = fractal(fork(self.seed, "soil"), x / 120.0, y / 120.0, 3);
-        let climb = self.terrain.height(x + 6.0, y) + self.terrain.height(x, y + 6.0);
+        let soil = fractal(self.seeds.soil, x / 120.0, y / 120.0, 3);
         let here = self.terrain.height(x, y);
-        let slope = (climb - 2.0 * here).abs();
-        0.7 * soil + 0.45 * near - 0.8 * here - 1.5 * slope
+        let climb = self.terrain.height(x + 6.0, y) + self.terrain.height(x, y + 6.0);
+        0.7 * soil + 0.45 * near - 0.8 * here - 1.5 * (climb - 2.0 * here).abs()
     }
 
     /// Fields and pastures, with farmsteads, tracks, hedges and copses.
     fn farmland(&self, x: f32, y: f32, parcel: &Parcel, margin: f32, bank: f32) -> u8 {
         let (dx, dy) = (x - parcel.middle.0, y - parcel.middle.1);
         let yard = 2.2 + 3.2 * part(parcel.holding, 0);
-        let ragged = 1.6 * gradient(fork(self.seed, "yard"), x / 4.0, y / 4.0);
+        let ragged = 1.6 * gradient(self.seeds.yard, x / 4.0, y / 4.0);
         if part(parcel.holding, 1) < 0.6 && (dx * dx + dy * dy).sqrt() + ragged < yard {
             return URBAN;
         }
@@ -151,15 +192,18 @@ impl Layout {
 
     /// How wet wild ground is: low, near water, in hollows.
     fn wetness(&self, x: f32, y: f32) -> f32 {
-        let seed = fork(self.seed, "bog");
+        let seed = self.seeds.bog;
         let above = (self.terrain.height(x, y) - self.level).max(0.0);
         let shore = ramp(0.22, 0.0, above);
-        0.6 * gradient(seed, x / 20.0, y / 14.0) + 0.5 * gradient(seed ^ 1, x / 75.0, y / 75.0) + 0.55 * shore
+        0.6 * fractal(seed, x / 26.0, y / 19.0, 2) + 0.5 * gradient(seed ^ 1, x / 80.0, y / 80.0) + 0.5 * shore
     }
 
-    /// Forest with clearings, and grass along some shores.
+    /// Forest with bogs and clearings, and grass along some shores.
     fn wild(&self, x: f32, y: f32, height: f32) -> u8 {
-        let clearing = fractal(fork(self.seed, "clearing"), x / 34.0, y / 34.0, 4);
+        if self.wetness(x, y) > self.soaked {
+            return WETLAND;
+        }
+        let clearing = fractal(self.seeds.clearing, x / 34.0, y / 34.0, 4);
         let shore = if height < self.level + 0.025 { 0.35 } else { 0.0 };
         if clearing + shore > 0.56 { GRASS } else { FOREST }
     }

@@ -30,8 +30,6 @@ pub(super) struct Parcel {
     pub(super) across: f32,
     /// Distance to the nearest border of the parcel, pixels.
     pub(super) border: f32,
-    /// Distance to the nearest border between strips, pixels: lanes run along those.
-    pub(super) lane: f32,
     /// Distance to the border of the holding, pixels.
     pub(super) outer: f32,
 }
@@ -67,7 +65,6 @@ impl Parcels {
             centre: (middle.0 + u * ax - v * ay, middle.1 + u * ay + v * ax),
             across,
             border: strip.border.min(piece.border).min(outer),
-            lane: strip.border,
             outer,
         }
     }

@@ -64,14 +64,15 @@ impl Air {
         let (day, dust) = (part(seed, 0) - 0.5, part(seed, 1));
         // Air scatters the short waves most; light and calibration change all bands, and each a little by itself.
         let haze = [0.016, 0.010, 0.006, 0.003, 0.001].map(|h| h * dust);
-        let gain = std::array::from_fn(|band| 1.0 + 0.14 * day + 0.05 * (part(cell(seed, band as i32, 0), 0) - 0.5));
+        let gain = std::array::from_fn(|band| 1.0 + 0.2 * day + 0.06 * (part(cell(seed, band as i32, 0), 0) - 0.5));
         Self { gain, haze, seed }
     }
 
     /// What arrives at the sensor, with its noise.
     fn seen(&self, x: i32, y: i32, band: usize, reflectance: f32) -> f32 {
-        let drift = 1.0 + 0.35 * gradient(self.seed, x as f32 / 190.0, y as f32 / 190.0);
-        let signal = reflectance * self.gain[band] + self.haze[band] * drift;
+        // Thin high cloud comes and goes over kilometres: more of it is more haze and less light.
+        let veil = gradient(self.seed, x as f32 / 150.0, y as f32 / 150.0);
+        let signal = reflectance * self.gain[band] * (1.0 - 0.13 * veil) + self.haze[band] * (1.0 + 0.5 * veil);
         let draw = bell(cell(self.seed.wrapping_add(band as u64 + 1), x, y));
         signal + draw * (0.0011 + 0.011 * signal)
     }

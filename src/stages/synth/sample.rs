@@ -59,12 +59,12 @@ pub const SAMPLE: [SampleScene; 6] = {
     use Split::{Training, Validation};
     let place = SynthConfig::new;
     [
-        SampleScene::new(Training, 0, (300_000.0, 6_700_000.0), SynthConfig { wetland: 0.006, ..place(351, 347, 1) }),
+        SampleScene::new(Training, 0, (300_000.0, 6_700_000.0), SynthConfig { wetland: 0.005, ..place(351, 347, 1) }),
         SampleScene::new(
             Training,
             1,
             (305_000.0, 6_700_000.0),
-            SynthConfig { water: 0.2, wetland: 0.006, unlabelled: true, ..place(353, 341, 2) },
+            SynthConfig { water: 0.2, wetland: 0.004, unlabelled: true, ..place(353, 341, 2) },
         ),
         SampleScene::new(
             Training,
@@ -76,14 +76,14 @@ pub const SAMPLE: [SampleScene; 6] = {
             Training,
             3,
             (300_000.0, 6_695_000.0),
-            SynthConfig { water: 0.06, wetland: 0.008, ..place(349, 357, 4) },
+            SynthConfig { water: 0.06, wetland: 0.006, ..place(349, 357, 4) },
         ),
         SampleScene::new(Validation, 0, (305_000.0, 6_695_000.0), SynthConfig { wetland: 0.0, ..place(355, 337, 5) }),
         SampleScene::new(
             Validation,
             1,
             (310_000.0, 6_695_000.0),
-            SynthConfig { wetland: 0.006, farmland: 0.42, ..place(345, 361, 6) },
+            SynthConfig { wetland: 0.005, farmland: 0.42, ..place(345, 361, 6) },
         ),
     ]
 };

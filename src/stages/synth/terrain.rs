@@ -45,7 +45,9 @@ impl Terrain {
     /// Signed distance-like field whose zero line is the floor of a valley.
     fn valley(&self, x: f32, y: f32) -> f32 {
         let meander = 9.0 * gradient(self.valleys ^ 1, x / 37.0, y / 37.0);
-        let (vx, vy) = ((x + meander) / VALLEY, (y - meander) / VALLEY);
+        // Turned, so that the lattice of the noise does not show as valleys that run due north.
+        let (vx, vy) = self.grain(x + meander, y - meander);
+        let (vx, vy) = (vx / VALLEY, vy / VALLEY);
         gradient(self.valleys, vx, vy) + 0.25 * gradient(self.valleys ^ 2, vx * 2.7, vy * 2.7)
     }
 
