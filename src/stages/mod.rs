@@ -1,1 +1,3 @@
 //! One file a stage kind: ties the rooms below to the engine.
+
+pub mod synth;

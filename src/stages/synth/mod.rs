@@ -1,0 +1,20 @@
+//! Synthetic Sentinel-2 scenes with truth, in the format of the exercise: six `i32` bands (blue, green, red, nir, swir
+//! as reflectance x 10,000, and NDVI x 10,000) and `u8` label codes, 10 m a pixel.
+
+mod codes;
+mod error;
+mod generate;
+mod ground;
+mod layout;
+mod noise;
+mod parcels;
+mod render;
+mod roads;
+mod sample;
+mod settlement;
+mod spectra;
+mod terrain;
+
+pub use error::SynthError;
+pub use generate::{SynthConfig, SynthScene, generate, scene_for_truth};
+pub use sample::{SAMPLE, SAMPLE_EPSG, SAMPLE_PIXEL, SampleScene, Split};
