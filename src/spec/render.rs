@@ -33,7 +33,10 @@ impl Diagnostics {
         } else {
             let mut theme = GraphicalTheme::none();
             theme.characters.error = String::new();
-            GraphicalReportHandler::new_themed(theme).with_wrap_lines(false).with_context_lines(0)
+            GraphicalReportHandler::new_themed(theme)
+                .with_wrap_lines(false)
+                .with_context_lines(0)
+                .without_primary_span_start()
         };
         let handler = handler.without_syntax_highlighting().with_links(false).with_break_words(false);
         let mut text = String::new();
@@ -98,10 +101,9 @@ impl SourceCode for Lines {
         let end = self.text[end..].find('\n').map_or(self.text.len(), |at| end + at);
         let whole = SourceSpan::from((start, end - start));
         let lines = self.text.read_span(&whole, lines_before, lines_after)?;
-        let before = &self.text[start..span.offset()];
-        let column = if lines_before == 0 { before.chars().count() } else { lines.column() };
-        let contents = (lines.data(), *lines.span(), lines.line(), column, lines.line_count());
-        let (data, shown, line, column, count) = contents;
+        // The header of the drawing names line and column of the span itself, which it asks for without context.
+        let column = if lines_before == 0 { self.text[start..span.offset()].chars().count() } else { lines.column() };
+        let (data, shown, line, count) = (lines.data(), *lines.span(), lines.line(), lines.line_count());
         Ok(Box::new(match &self.name {
             Some(name) => MietteSpanContents::new_named(name.clone(), data, shown, line, column, count),
             None => MietteSpanContents::new(data, shown, line, column, count),
