@@ -45,10 +45,10 @@ pub fn parse(
         let (file, folder) = absolute(file);
         check(&tree, &file, &folder, kinds, &mut problems)
     });
-    match pipeline {
-        Some(pipeline) => Ok(pipeline),
-        None => Err(Diagnostics::new(file, texts, problems)),
+    if pipeline.is_none() && problems.is_empty() {
+        problems.push(Problem::whole("this is not valid YAML"));
     }
+    pipeline.ok_or_else(|| Diagnostics::new(file, texts, problems))
 }
 
 /// The pipeline that is meant when none is named: `pipelines/landcover.yaml` below `dir`, or the only `.yaml` or `.yml`

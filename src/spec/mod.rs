@@ -1,6 +1,7 @@
 //! The pipeline language: YAML in, a checked [`Pipeline`] out; errors with line and column; the JSON schema.
 
 mod check;
+mod describe;
 mod duration;
 mod expect;
 mod kind;
@@ -11,11 +12,13 @@ mod overrides;
 mod problem;
 mod render;
 mod scalar;
+mod schema;
 mod suggest;
 mod syntax;
 mod text;
 mod words;
 
+pub use describe::{UnknownKind, describe, describe_json};
 pub use kind::{
     Artefact, CheckFn, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, VariantSpec,
 };
@@ -23,5 +26,6 @@ pub use load::{FindError, find_pipeline, load, parse};
 pub use model::{Input, Pipeline, Source, Stage, item_name};
 pub use overrides::Override;
 pub use problem::{Diagnostics, Problem};
+pub use schema::schema;
 pub use suggest::nearest;
 pub use text::{Origin, Place};

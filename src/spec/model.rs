@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::raster::ClassTable;
 
@@ -31,6 +31,21 @@ impl Pipeline {
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|s| s.name == name)
     }
+
+    /// The pipeline as JSON, every default filled in: the record of what a run was asked to do. Two files that mean the
+    /// same give the same JSON; paths in it are absolute.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "version": 1,
+            "name": self.name,
+            "seed": self.seed,
+            "budget_seconds": self.budget.map(|b| b.as_secs()),
+            "root": self.root,
+            "file": self.file,
+            "classes": self.classes,
+            "stages": self.stages.iter().map(Stage::to_json).collect::<Vec<_>>(),
+        })
+    }
 }
 
 /// One checked stage.
@@ -40,7 +55,7 @@ pub struct Stage {
     pub name: String,
     /// The kind it uses.
     pub uses: String,
-    /// Inputs by port, in the order of the file.
+    /// Inputs by port, in the order of the kind's ports; inputs that the user names (`shell`) by name.
     pub inputs: Vec<Input>,
     /// Declared outputs (`shell`): name -> path relative to the scratch directory.
     pub outputs: Vec<(String, PathBuf)>,
@@ -57,6 +72,21 @@ impl Stage {
     /// The input port with this name.
     pub fn input(&self, port: &str) -> Option<&Input> {
         self.inputs.iter().find(|i| i.port == port)
+    }
+
+    /// The stage as JSON: `{"name","uses","inputs":{port:[…]},"outputs","needs","with","files"}`.
+    pub fn to_json(&self) -> Value {
+        let sources = |i: &Input| i.sources.iter().map(Source::to_json).collect::<Value>();
+        let outputs = self.outputs.iter().map(|(name, path)| (name.clone(), json!(path)));
+        json!({
+            "name": self.name,
+            "uses": self.uses,
+            "inputs": self.inputs.iter().map(|i| (i.port.clone(), sources(i))).collect::<Map<_, _>>(),
+            "outputs": outputs.collect::<Map<_, _>>(),
+            "needs": self.needs,
+            "with": self.with,
+            "files": self.files.iter().map(|(path, files)| (path.join("."), json!(files))).collect::<Map<_, _>>(),
+        })
     }
 
     /// The files that the file parameter at this path matched; empty when the parameter was not given.
@@ -94,6 +124,15 @@ pub enum Source {
         /// Matches.
         files: Vec<PathBuf>,
     },
+}
+
+impl Source {
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Output { stage, output } => json!({ "stage": stage, "output": output }),
+            Self::Files { pattern, files } => json!({ "pattern": pattern, "files": files }),
+        }
+    }
 }
 
 /// The item name of a file: its stem (`tra_scene_0.tif` -> `tra_scene_0`).

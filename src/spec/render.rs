@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode,
+    SourceSpan, SpanContents,
+};
 
 use super::problem::{Diagnostics, Problem};
 use super::text::{Origin, Place};
@@ -30,7 +33,10 @@ impl Diagnostics {
         } else {
             let mut theme = GraphicalTheme::none();
             theme.characters.error = String::new();
-            GraphicalReportHandler::new_themed(theme).with_wrap_lines(false).with_context_lines(0)
+            GraphicalReportHandler::new_themed(theme)
+                .with_wrap_lines(false)
+                .with_context_lines(0)
+                .without_primary_span_start()
         };
         let handler = handler.without_syntax_highlighting().with_links(false).with_break_words(false);
         let mut text = String::new();
@@ -49,7 +55,7 @@ impl Diagnostics {
 struct Shown {
     message: String,
     help: Option<String>,
-    source: Option<NamedSource<String>>,
+    source: Option<Lines>,
     labels: Vec<LabeledSpan>,
 }
 
@@ -62,8 +68,9 @@ impl Shown {
             Some(place) => format!("{name}:{}:{}: error: {}", place.line, place.column, problem.message),
             None => format!("{name}: error: {}", problem.message),
         };
-        let source =
-            problem.place.and_then(|p| all.text(p.origin)).map(|text| NamedSource::new(name, text.printable()));
+        // The plain form has the name in its first line already.
+        let name = color.then_some(name);
+        let source = problem.place.and_then(|p| all.text(p.origin)).map(|t| Lines { name, text: t.printable() });
         let (near, far): (Vec<_>, Vec<_>) = problem.also.iter().partition(|(place, _)| place.origin == origin);
         let mut labels: Vec<LabeledSpan> = near.iter().map(|(place, label)| span(*place, label, false)).collect();
         labels.extend(problem.place.map(|place| span(place, &problem.label, true)));
@@ -72,6 +79,35 @@ impl Shown {
         let help: Vec<String> = problem.help.clone().into_iter().chain(far).collect();
         let help = (!help.is_empty()).then(|| help.join("\n"));
         Self { message, help, source, labels }
+    }
+}
+
+/// A text that is shown by whole lines only, whatever part of a line is asked for.
+#[derive(Debug)]
+struct Lines {
+    name: Option<String>,
+    text: String,
+}
+
+impl SourceCode for Lines {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let start = self.text[..span.offset()].rfind('\n').map_or(0, |at| at + 1);
+        let end = span.offset() + span.len();
+        let end = self.text[end..].find('\n').map_or(self.text.len(), |at| end + at);
+        let whole = SourceSpan::from((start, end - start));
+        let lines = self.text.read_span(&whole, lines_before, lines_after)?;
+        // The header of the drawing names line and column of the span itself, which it asks for without context.
+        let column = if lines_before == 0 { self.text[start..span.offset()].chars().count() } else { lines.column() };
+        let (data, shown, line, count) = (lines.data(), *lines.span(), lines.line(), lines.line_count());
+        Ok(Box::new(match &self.name {
+            Some(name) => MietteSpanContents::new_named(name.clone(), data, shown, line, column, count),
+            None => MietteSpanContents::new(data, shown, line, column, count),
+        }))
     }
 }
 

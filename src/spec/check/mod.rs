@@ -11,4 +11,5 @@ mod pipeline;
 mod stage;
 mod top;
 
+pub(super) use params::default_kind;
 pub(super) use pipeline::check;
