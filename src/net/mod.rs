@@ -3,4 +3,11 @@
 
 mod types;
 
+pub mod augment;
+pub mod optim;
+pub mod rng;
+pub mod sampling;
+pub mod schedule;
+mod values;
+
 pub use types::{IGNORE, Mode, NetError, Result};
