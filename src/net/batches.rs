@@ -38,6 +38,7 @@ impl Batch {
 }
 
 /// Reads and augments batches. What a batch holds depends on seed, epoch and step only.
+#[derive(Clone)]
 pub(crate) struct Loader<'a> {
     pub(crate) source: &'a dyn PatchSource,
     pub(crate) classes: usize,
@@ -204,8 +205,7 @@ mod tests {
         let batches: Vec<Batch> = loader.train_batches(&sampler, (0, 0), 1).map(Result::unwrap).collect();
         assert_eq!(batches.iter().map(|b| b.shape.0).collect::<Vec<_>>(), [2, 2, 1]);
         assert_eq!(batches.iter().map(|b| b.labelled).sum::<u64>(), 5 * 15);
-        let order: Vec<usize> =
-            batches.iter().flat_map(|b| b.bands.chunks(32).map(|p| p[0] as usize / 100)).collect();
+        let order: Vec<usize> = batches.iter().flat_map(|b| b.bands.chunks(32).map(|p| p[0] as usize / 100)).collect();
         assert_eq!(order, sampler.epoch(0));
         let (bands, labels) = batches.into_iter().next().unwrap().into_tensors(&Device::Cpu).unwrap();
         assert_eq!((bands.dims(), labels.dims()), (&[2, 4, 4, 2][..], &[2, 4, 4][..]));

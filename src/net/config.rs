@@ -117,6 +117,7 @@ impl TrainConfig {
     /// # Errors
     /// [`NetError::Config`] naming the value, what was expected and what was found.
     pub fn check(&self, source: &dyn PatchSource) -> Result<()> {
+        self.model.check()?;
         let OptimizerConfig::AdamW(adamw) = &self.optimizer;
         adamw.check()?;
         self.schedule.check()?;
@@ -141,7 +142,7 @@ impl TrainConfig {
             format!("loss.smoothing is from 0 to below 1, found {smoothing}")
         } else if let Some(clip) = self.clip.filter(|c| !(*c > 0.0 && c.is_finite())) {
             format!("clip is above 0, found {clip}")
-        } else if size == 0 || size % multiple != 0 {
+        } else if size == 0 || !size.is_multiple_of(multiple) {
             let (below, above) = (size / multiple * multiple, (size / multiple + 1) * multiple);
             let fitting = if below > 0 { format!("{below} or {above}") } else { above.to_string() };
             format!("patches of {size} x {size} pixels do not fit the model: it halves them down, so use {fitting}")

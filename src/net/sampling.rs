@@ -18,6 +18,7 @@ pub enum Sampling {
 }
 
 /// The orders of all epochs: pure functions of seed and epoch.
+#[derive(Clone)]
 pub(crate) struct Sampler {
     rng: Rng,
     patches: usize,

@@ -8,8 +8,8 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors, View};
 
 use super::state::{Progress, Saved, Snapshot, Weights};
-use crate::net::network::Network;
 use crate::net::optim::Moments;
+use crate::net::segmenter::Segmenter;
 
 /// Changes with every change of form or meaning.
 const VERSION: &str = "1";
@@ -21,7 +21,7 @@ struct Names {
 }
 
 impl Names {
-    fn of(network: &dyn Network) -> Self {
+    fn of(network: &dyn Segmenter) -> Self {
         let list = |vars: &[(String, candle_core::Var)]| {
             vars.iter().map(|(name, var)| (name.clone(), var.elem_count())).collect()
         };
@@ -39,6 +39,10 @@ impl<'a> Flat<'a> {
     fn new(values: &'a [f32]) -> Self {
         Self { values, shape: [values.len()] }
     }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
 }
 
 impl View for &Flat<'_> {
@@ -51,7 +55,7 @@ impl View for &Flat<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(self.values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        Cow::Owned(self.bytes())
     }
 
     fn data_len(&self) -> usize {
@@ -63,12 +67,12 @@ impl View for &Flat<'_> {
 pub(super) fn write(
     path: &Path,
     fingerprint: &str,
-    network: &dyn Network,
+    network: &dyn Segmenter,
     snapshot: &Snapshot<'_>,
 ) -> io::Result<()> {
     let tensors = tensors_of(&Names::of(network), snapshot);
     let progress = serde_json::to_string(snapshot.progress)?;
-    let digest = digest(fingerprint, &progress, tensors.iter().map(|(n, t)| (n.as_str(), View::data(&t))));
+    let digest = digest(fingerprint, &progress, tensors.iter().map(|(n, t)| (n.as_str(), Cow::Owned(t.bytes()))));
     let metadata = HashMap::from(
         [
             ("format", "s2pipe checkpoint"),
@@ -107,11 +111,7 @@ fn tensors_of<'a>(names: &Names, snapshot: &'a Snapshot<'_>) -> Vec<(String, Fla
     tensors
 }
 
-fn digest<'a>(
-    fingerprint: &str,
-    progress: &str,
-    tensors: impl Iterator<Item = (&'a str, Cow<'a, [u8]>)>,
-) -> String {
+fn digest<'a>(fingerprint: &str, progress: &str, tensors: impl Iterator<Item = (&'a str, Cow<'a, [u8]>)>) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -127,7 +127,7 @@ fn digest<'a>(
 }
 
 /// Reads a checkpoint. The error is a sentence that says what is wrong with it.
-pub(super) fn read(path: &Path, fingerprint: &str, network: &dyn Network) -> Result<Saved, String> {
+pub(super) fn read(path: &Path, fingerprint: &str, network: &dyn Segmenter) -> Result<Saved, String> {
     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| format!("it is damaged: {e}"))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| format!("it is damaged: {e}"))?;

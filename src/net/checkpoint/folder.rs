@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::file;
 use super::state::{Saved, Snapshot};
-use crate::net::network::Network;
+use crate::net::segmenter::Segmenter;
 use crate::net::{NetError, Result};
 
 /// Checkpoints kept: the newest, and the one before in case the newest is damaged.
@@ -31,7 +31,7 @@ impl CheckpointFolder {
     }
 
     /// The newest checkpoint that is whole and of this training. What is not is reported as a warning and passed over.
-    pub(crate) fn newest(&mut self, network: &dyn Network) -> Option<Saved> {
+    pub(crate) fn newest(&mut self, network: &dyn Segmenter) -> Option<Saved> {
         for path in self.files().into_iter().rev() {
             match file::read(&path, &self.fingerprint, network) {
                 Ok(saved) => {
@@ -48,7 +48,7 @@ impl CheckpointFolder {
     ///
     /// # Errors
     /// [`NetError::Io`] when it cannot be written; the ones before are still there.
-    pub(crate) fn save(&mut self, step: usize, network: &dyn Network, snapshot: &Snapshot<'_>) -> Result<()> {
+    pub(crate) fn save(&mut self, step: usize, network: &dyn Segmenter, snapshot: &Snapshot<'_>) -> Result<()> {
         let path = self.dir.join(format!("step-{step:010}.safetensors"));
         let temporary = path.with_extension("tmp");
         let written = file::write(&temporary, &self.fingerprint, network, snapshot)

@@ -9,4 +9,4 @@ mod folder;
 mod state;
 
 pub(crate) use folder::CheckpointFolder;
-pub(crate) use state::{Progress, Saved, Snapshot, Weights};
+pub(crate) use state::{Progress, Snapshot, Weights};

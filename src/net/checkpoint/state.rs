@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::net::history::EpochRecord;
-use crate::net::network::Network;
 use crate::net::optim::Moments;
 use crate::net::rng::RngState;
+use crate::net::segmenter::Segmenter;
 use crate::net::{Result, values};
 
 /// Where a training stands.
@@ -31,6 +31,31 @@ pub(crate) struct Progress {
     pub(crate) rng: RngState,
 }
 
+impl Progress {
+    /// Nothing done yet.
+    pub(crate) fn start(rng: RngState) -> Self {
+        Self {
+            epochs_done: 0,
+            steps_done: 0,
+            loss_sum: 0.0,
+            labelled: 0,
+            optimizer_steps: 0,
+            best: None,
+            records: Vec::new(),
+            rng,
+        }
+    }
+
+    /// The present epoch is over; the next begins.
+    pub(crate) fn end_epoch(&mut self, record: EpochRecord) {
+        self.records.push(record);
+        self.epochs_done += 1;
+        self.steps_done = 0;
+        self.loss_sum = 0.0;
+        self.labelled = 0;
+    }
+}
+
 /// Values of parameters and buffers, in their order in the network.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Weights {
@@ -39,14 +64,11 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    pub(crate) fn of(network: &dyn Network) -> Result<Self> {
-        Ok(Self {
-            parameters: values::copy_out(network.parameters())?,
-            buffers: values::copy_out(network.buffers())?,
-        })
+    pub(crate) fn of(network: &dyn Segmenter) -> Result<Self> {
+        Ok(Self { parameters: values::copy_out(network.parameters())?, buffers: values::copy_out(network.buffers())? })
     }
 
-    pub(crate) fn put_into(&self, network: &dyn Network) -> Result<()> {
+    pub(crate) fn put_into(&self, network: &dyn Segmenter) -> Result<()> {
         values::copy_in(network.parameters(), &self.parameters)?;
         values::copy_in(network.buffers(), &self.buffers)
     }

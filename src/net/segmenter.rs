@@ -2,10 +2,10 @@
 
 use candle_core::{Device, Tensor, Var};
 
-use super::{Mode, Result};
+use super::{Mode, Model, Result};
 
 /// A network from bands to class logits.
-pub trait Network: Sync {
+pub trait Segmenter: Sync {
     /// Trainable parameters by name, in a fixed order.
     fn parameters(&self) -> &[(String, Var)];
 
@@ -21,5 +21,19 @@ pub trait Network: Sync {
     /// Where the parameters live.
     fn device(&self) -> Device {
         self.parameters().first().map_or(Device::Cpu, |(_, var)| var.device().clone())
+    }
+}
+
+impl Segmenter for Model {
+    fn parameters(&self) -> &[(String, Var)] {
+        self.parameters()
+    }
+
+    fn buffers(&self) -> &[(String, Var)] {
+        self.buffers()
+    }
+
+    fn forward(&self, bands: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.forward(bands, mode)
     }
 }
