@@ -51,6 +51,18 @@ pub enum NetError {
         /// The value seen.
         loss: f32,
     },
+    /// The loss was finite but its gradients were not.
+    #[error(
+        "the gradients became {norm} at step {step} (epoch {epoch}): the last good checkpoint is kept; a smaller learning rate usually helps"
+    )]
+    GradientDiverged {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Global step, from 1.
+        step: usize,
+        /// Their global norm.
+        norm: f64,
+    },
     /// Stopped because the caller asked; a checkpoint was left.
     #[error("stopped on request")]
     Cancelled,

@@ -1,0 +1,214 @@
+//! Augmentation of square patches: the eight symmetries of the square and, if asked for, radiometric jitter.
+//!
+//! Applied while a patch is copied into its batch, to bands and labels alike; what is drawn depends on the generator that
+//! the caller forks for one sample of one epoch, never on the order in which threads come by.
+
+use serde::{Deserialize, Serialize};
+
+use super::rng::Rng;
+use super::{NetError, Result};
+
+/// What to vary.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AugmentConfig {
+    /// Draw one of the eight flips and rotations for every patch. Nadir images have no up: all eight are as likely.
+    pub flips: bool,
+    /// Half-width `j` of the radiometric jitter, in standard deviations of a band: each band of each patch becomes
+    /// `x * (1 + j u) + j v` with `u`, `v` uniform in `[-1, 1)`. 0 turns it off.
+    pub jitter: f32,
+}
+
+impl Default for AugmentConfig {
+    fn default() -> Self {
+        Self { flips: true, jitter: 0.0 }
+    }
+}
+
+impl AugmentConfig {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// [`NetError::Config`] when `jitter` is not in `[0, 1)`.
+    pub fn check(&self) -> Result<()> {
+        if (0.0..1.0).contains(&self.jitter) {
+            return Ok(());
+        }
+        Err(NetError::Config(format!("augment.jitter is a number from 0 to below 1, found {}", self.jitter)))
+    }
+}
+
+/// One symmetry of the square. Bit 0 mirrors left-right, bit 1 mirrors top-bottom, bit 2 then transposes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Symmetry(u8);
+
+impl Symmetry {
+    /// Leaves a patch as it is.
+    pub const IDENTITY: Self = Self(0);
+
+    /// All eight, the identity first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..8).map(Self)
+    }
+
+    /// Draws one of the eight.
+    pub fn draw(rng: &mut Rng) -> Self {
+        Self(rng.below(8) as u8)
+    }
+
+    /// Copies a `size` x `size` patch of `channels` interleaved values a pixel from `from` into `into`, transformed.
+    ///
+    /// # Panics
+    /// When a slice is not `size * size * channels` long.
+    pub fn copy<T: Copy>(self, from: &[T], into: &mut [T], size: usize, channels: usize) {
+        assert_eq!(from.len(), size * size * channels, "patch to copy from");
+        assert_eq!(into.len(), from.len(), "patch to copy into");
+        if self == Self::IDENTITY {
+            into.copy_from_slice(from);
+            return;
+        }
+        let source = SourcePixels::new(self, size);
+        for (row, into_row) in into.chunks_exact_mut(size * channels).enumerate() {
+            for (column, pixel) in into_row.chunks_exact_mut(channels).enumerate() {
+                let start = source.index(row, column) * channels;
+                pixel.copy_from_slice(&from[start..start + channels]);
+            }
+        }
+    }
+}
+
+/// Where the pixel of a transformed patch comes from: affine in row and column.
+struct SourcePixels {
+    origin: isize,
+    per_row: isize,
+    per_column: isize,
+}
+
+impl SourcePixels {
+    fn new(symmetry: Symmetry, size: usize) -> Self {
+        let last = size as isize - 1;
+        let (mirror_columns, mirror_rows) = (symmetry.0 & 1 != 0, symmetry.0 & 2 != 0);
+        let row_step = if mirror_rows { -(size as isize) } else { size as isize };
+        let column_step = if mirror_columns { -1 } else { 1 };
+        let origin = if mirror_rows { last * size as isize } else { 0 } + if mirror_columns { last } else { 0 };
+        let (per_row, per_column) = if symmetry.0 & 4 != 0 { (column_step, row_step) } else { (row_step, column_step) };
+        Self { origin, per_row, per_column }
+    }
+
+    fn index(&self, row: usize, column: usize) -> usize {
+        (self.origin + row as isize * self.per_row + column as isize * self.per_column) as usize
+    }
+}
+
+/// Gains and offsets of one patch, one pair a band.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Jitter(Vec<(f32, f32)>);
+
+impl Jitter {
+    /// Draws the pairs for `bands` bands; `None` where `width` is 0, so that nothing is touched.
+    pub fn draw(width: f32, bands: usize, rng: &mut Rng) -> Option<Self> {
+        if width == 0.0 {
+            return None;
+        }
+        let mut symmetric = || width * (2.0 * rng.uniform() - 1.0) as f32;
+        Some(Self((0..bands).map(|_| (1.0 + symmetric(), symmetric())).collect()))
+    }
+
+    /// Changes the bands `[pixels, bands]` in place.
+    pub fn apply(&self, bands: &mut [f32]) {
+        for pixel in bands.chunks_exact_mut(self.0.len()) {
+            for (value, (gain, offset)) in pixel.iter_mut().zip(&self.0) {
+                *value = *value * gain + offset;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const SIZE: usize = 3;
+
+    fn transformed(symmetry: Symmetry) -> Vec<u32> {
+        let patch: Vec<u32> = (0..9).collect();
+        let mut out = vec![0; 9];
+        symmetry.copy(&patch, &mut out, SIZE, 1);
+        out
+    }
+
+    #[test]
+    fn the_eight_are_different_and_keep_every_pixel() {
+        let all: BTreeSet<Vec<u32>> = Symmetry::all().map(transformed).collect();
+        assert_eq!(all.len(), 8);
+        for mut patch in all {
+            patch.sort_unstable();
+            assert_eq!(patch, (0..9).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn each_is_what_its_bits_say() {
+        assert_eq!(transformed(Symmetry(0)), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(transformed(Symmetry(1)), [2, 1, 0, 5, 4, 3, 8, 7, 6]);
+        assert_eq!(transformed(Symmetry(2)), [6, 7, 8, 3, 4, 5, 0, 1, 2]);
+        assert_eq!(transformed(Symmetry(3)), [8, 7, 6, 5, 4, 3, 2, 1, 0]);
+        assert_eq!(transformed(Symmetry(4)), [0, 3, 6, 1, 4, 7, 2, 5, 8]);
+        // Mirrored left-right, then transposed: a quarter turn to the left.
+        assert_eq!(transformed(Symmetry(5)), [2, 5, 8, 1, 4, 7, 0, 3, 6]);
+    }
+
+    #[test]
+    fn neighbours_stay_neighbours() {
+        for symmetry in Symmetry::all() {
+            for row in transformed(symmetry).chunks(3) {
+                for pair in row.windows(2) {
+                    let (a, b) = (pair[0] as i32, pair[1] as i32);
+                    assert_eq!((a / 3 - b / 3).abs() + (a % 3 - b % 3).abs(), 1);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bands_and_labels_move_together() {
+        let labels: Vec<u8> = (0..16).collect();
+        let bands: Vec<f32> = labels.iter().flat_map(|&l| [f32::from(l), -f32::from(l)]).collect();
+        for symmetry in Symmetry::all() {
+            let (mut moved_labels, mut moved_bands) = (vec![0; 16], vec![0.0; 32]);
+            symmetry.copy(&labels, &mut moved_labels, 4, 1);
+            symmetry.copy(&bands, &mut moved_bands, 4, 2);
+            for (label, pixel) in moved_labels.iter().zip(moved_bands.chunks(2)) {
+                assert_eq!(pixel, [f32::from(*label), -f32::from(*label)]);
+            }
+        }
+    }
+
+    #[test]
+    fn all_eight_are_drawn_about_equally() {
+        let mut rng = Rng::new(5);
+        let mut counts = [0; 8];
+        for _ in 0..8000 {
+            counts[Symmetry::draw(&mut rng).0 as usize] += 1;
+        }
+        assert!(counts.iter().all(|c| (850..1150).contains(c)), "{counts:?}");
+    }
+
+    #[test]
+    fn jitter_is_one_line_a_band_within_its_width() {
+        let mut rng = Rng::new(9);
+        assert_eq!(Jitter::draw(0.0, 3, &mut rng), None);
+        let jitter = Jitter::draw(0.2, 3, &mut rng).unwrap();
+        let mut bands = vec![0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0];
+        jitter.apply(&mut bands);
+        for b in 0..3 {
+            let (offset, gain) = (bands[b], bands[3 + b] - bands[b]);
+            assert!(offset.abs() <= 0.2 && (gain - 1.0).abs() <= 0.2 + 1e-6);
+            assert!((bands[6 + b] - (2.0 * gain + offset)).abs() < 1e-6);
+        }
+        assert!(AugmentConfig { flips: true, jitter: 1.0 }.check().is_err());
+        assert!(AugmentConfig { flips: true, jitter: f32::NAN }.check().is_err());
+    }
+}

@@ -1,0 +1,174 @@
+//! Layers: parameters and the operators that use them.
+
+use candle_core::{Result as CandleResult, Tensor, Var};
+use candle_nn::{Module, ModuleT};
+
+use super::models::parameters::{Axes, Init, Registry};
+use super::ops::{self, Conv2dConfig};
+use super::types::Result;
+
+/// Weight of the newest batch in the running statistics; PyTorch's default.
+const MOMENTUM: f64 = 0.1;
+/// Added to the variance before the root; PyTorch's default.
+const EPS: f64 = 1e-5;
+
+/// The value of a variable with (`train`) or without a graph behind it.
+fn value(var: &Var, train: bool) -> Tensor {
+    if train { var.as_tensor().clone() } else { var.as_detached_tensor() }
+}
+
+/// Convolution with a bias, stride 1, same size: `[N, H, W, Ci]` to `[N, H, W, Co]`.
+#[derive(Debug)]
+pub struct Conv2d {
+    weight: Var,
+    bias: Var,
+    config: Conv2dConfig,
+}
+
+impl Conv2d {
+    /// Parameters `{name}.weight` and `{name}.bias`, drawn as PyTorch draws them.
+    pub(super) fn new(r: &mut Registry, name: &str, kernel: usize, ci: usize, co: usize) -> Result<Self> {
+        let fan_in = kernel * kernel * ci;
+        let shape = [kernel, kernel, ci, co];
+        Ok(Self {
+            weight: r.parameter(&format!("{name}.weight"), &shape, Axes::Conv, Init::FanIn(fan_in))?,
+            bias: r.parameter(&format!("{name}.bias"), &[co], Axes::Same, Init::FanIn(fan_in))?,
+            config: Conv2dConfig::same(kernel),
+        })
+    }
+}
+
+impl ModuleT for Conv2d {
+    fn forward_t(&self, x: &Tensor, train: bool) -> CandleResult<Tensor> {
+        ops::conv2d(x, &value(&self.weight, train), Some(&value(&self.bias, train)), self.config)
+    }
+}
+
+/// Convolution without bias, batch normalisation, rectifier: `[N, H, W, Ci]` to `[N, H, W, Co]`.
+#[derive(Debug)]
+pub struct ConvNormRelu {
+    weight: Var,
+    norm: BatchNorm,
+    config: Conv2dConfig,
+}
+
+impl ConvNormRelu {
+    /// Parameters `{conv}.weight`, `{norm}.weight`, `{norm}.bias` and the buffers of `{norm}`.
+    pub(super) fn new(
+        r: &mut Registry,
+        (conv, norm): (&str, &str),
+        kernel: usize,
+        ci: usize,
+        co: usize,
+    ) -> Result<Self> {
+        let (shape, fan_in) = ([kernel, kernel, ci, co], kernel * kernel * ci);
+        Ok(Self {
+            weight: r.parameter(&format!("{conv}.weight"), &shape, Axes::Conv, Init::FanIn(fan_in))?,
+            norm: BatchNorm::new(r, norm, co)?,
+            config: Conv2dConfig::same(kernel),
+        })
+    }
+}
+
+impl ModuleT for ConvNormRelu {
+    fn forward_t(&self, x: &Tensor, train: bool) -> CandleResult<Tensor> {
+        if train {
+            return self.norm.train(&ops::conv2d(x, self.weight.as_tensor(), None, self.config)?, true);
+        }
+        // With fixed statistics normalisation is a scale and a shift a channel: they go into the convolution.
+        let (scale, shift) = self.norm.scale_and_shift()?;
+        let weight = self.weight.as_detached_tensor().broadcast_mul(&scale)?;
+        ops::conv2d_relu(&x.detach(), &weight, &shift, self.config)
+    }
+}
+
+/// Batch normalisation over all dimensions but the last.
+#[derive(Debug)]
+pub struct BatchNorm {
+    gamma: Var,
+    beta: Var,
+    running_mean: Var,
+    running_var: Var,
+}
+
+impl BatchNorm {
+    /// Parameters `{name}.weight` (1) and `{name}.bias` (0); buffers `{name}.running_mean` (0) and `{name}.running_var` (1).
+    pub(super) fn new(r: &mut Registry, name: &str, channels: usize) -> Result<Self> {
+        let shape = [channels];
+        Ok(Self {
+            gamma: r.parameter(&format!("{name}.weight"), &shape, Axes::Same, Init::Constant(1.0))?,
+            beta: r.parameter(&format!("{name}.bias"), &shape, Axes::Same, Init::Constant(0.0))?,
+            running_mean: r.buffer(&format!("{name}.running_mean"), &shape, 0.0)?,
+            running_var: r.buffer(&format!("{name}.running_var"), &shape, 1.0)?,
+        })
+    }
+
+    /// Normalises with the batch's statistics and moves the running ones towards them.
+    fn train(&self, x: &Tensor, relu: bool) -> CandleResult<Tensor> {
+        let (y, batch) = ops::batch_norm(x, self.gamma.as_tensor(), self.beta.as_tensor(), EPS, relu)?;
+        // As PyTorch: the running variance is unbiased, the one that normalises is not.
+        let unbiased = batch.count as f64 / (batch.count as f64 - 1.0).max(1.0);
+        average(&self.running_mean, &batch.mean, 1.0)?;
+        average(&self.running_var, &batch.variance, unbiased)?;
+        Ok(y)
+    }
+
+    /// `(scale, shift)` such that the normalised value is `x * scale + shift` under the running statistics.
+    fn scale_and_shift(&self) -> CandleResult<(Tensor, Tensor)> {
+        let scale = self.gamma.as_detached_tensor().div(&(self.running_var.as_detached_tensor() + EPS)?.sqrt()?)?;
+        let shift = (self.beta.as_detached_tensor() - (self.running_mean.as_detached_tensor() * &scale)?)?;
+        Ok((scale, shift))
+    }
+}
+
+impl ModuleT for BatchNorm {
+    fn forward_t(&self, x: &Tensor, train: bool) -> CandleResult<Tensor> {
+        if train {
+            return self.train(x, false);
+        }
+        let (scale, shift) = self.scale_and_shift()?;
+        x.detach().broadcast_mul(&scale)?.broadcast_add(&shift)
+    }
+}
+
+/// `running += momentum * (batch * factor - running)`.
+fn average(running: &Var, batch: &[f64], factor: f64) -> CandleResult<()> {
+    let old = running.as_tensor().to_dtype(candle_core::DType::F64)?.to_vec1::<f64>()?;
+    let new: Vec<f64> = old.iter().zip(batch).map(|(o, b)| o + MOMENTUM * (b * factor - o)).collect();
+    running.set(&Tensor::new(new, running.device())?.to_dtype(running.dtype())?)
+}
+
+/// Transposed 2x2 convolution with stride 2: `[N, H, W, Ci]` to `[N, 2H, 2W, Co]`.
+#[derive(Debug)]
+pub struct ConvTranspose2x2 {
+    weight: Var,
+    bias: Var,
+}
+
+impl ConvTranspose2x2 {
+    /// Parameters `{name}.weight` and `{name}.bias`, drawn as PyTorch draws them.
+    pub(super) fn new(r: &mut Registry, name: &str, ci: usize, co: usize) -> Result<Self> {
+        // PyTorch counts the fan of a transposed convolution over its output channels.
+        let init = Init::FanIn(4 * co);
+        Ok(Self {
+            weight: r.parameter(&format!("{name}.weight"), &[ci, 2, 2, co], Axes::ConvTranspose, init)?,
+            bias: r.parameter(&format!("{name}.bias"), &[co], Axes::Same, init)?,
+        })
+    }
+}
+
+impl ModuleT for ConvTranspose2x2 {
+    fn forward_t(&self, x: &Tensor, train: bool) -> CandleResult<Tensor> {
+        ops::conv_transpose2x2(x, &value(&self.weight, train), &value(&self.bias, train))
+    }
+}
+
+/// 2x2 maximum with stride 2: `[N, H, W, C]` to `[N, H/2, W/2, C]`.
+#[derive(Clone, Copy, Debug)]
+pub struct MaxPool2x2;
+
+impl Module for MaxPool2x2 {
+    fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
+        ops::max_pool2x2(x)
+    }
+}

@@ -1,0 +1,44 @@
+//! Which network, and how large.
+
+use serde::{Deserialize, Serialize};
+
+use super::unet::UNetConfig;
+use crate::net::types::Result;
+
+/// A network's kind and sizes, as the pipeline file has them: `{kind: unet, width: 24, depth: 4}`. A new kind is a file in
+/// this folder and an arm here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ModelConfig {
+    /// [`UNetConfig`].
+    #[serde(rename = "unet")]
+    UNet(UNetConfig),
+}
+
+impl ModelConfig {
+    /// What height and width of an image must be a multiple of.
+    #[must_use]
+    pub fn multiple(&self) -> usize {
+        match self {
+            Self::UNet(config) => config.multiple(),
+        }
+    }
+
+    /// The name in the pipeline file.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::UNet(_) => "unet",
+        }
+    }
+
+    /// Refuses sizes that make no network.
+    ///
+    /// # Errors
+    /// [`NetError::Config`](crate::net::NetError::Config) with the value and the range that it must lie in.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::UNet(config) => config.check(),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Two-dimensional convolution (cross-correlation, as deep learning calls it), channels-last.
+
+mod gather;
+mod geometry;
+mod kernel;
+mod op;
+
+pub use geometry::Conv2dConfig;
+pub use op::{conv2d, conv2d_relu};

@@ -1,0 +1,131 @@
+//! 2x2 maximum with stride 2. candle's own has a wrong gradient.
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType, bail};
+use rayon::prelude::*;
+
+use super::element::{Element, dims4, host, slice, with_float};
+
+const NAME: &str = "max_pool2x2";
+
+/// Maximum of each 2x2 window of `x: [N, H, W, C]`; gives `[N, H/2, W/2, C]`. An odd last row or column is left out. The
+/// gradient goes to the window's first maximum in row-major order; NaN counts as the maximum, as in PyTorch.
+///
+/// # Errors
+/// An image smaller than a window, or a type that is no float.
+pub fn max_pool2x2(x: &Tensor) -> Result<Tensor> {
+    x.contiguous()?.apply_op1(MaxPool2x2)
+}
+
+struct MaxPool2x2;
+
+#[derive(Clone, Copy)]
+struct Geometry {
+    batch: usize,
+    height: usize,
+    width: usize,
+    channels: usize,
+}
+
+impl Geometry {
+    fn new([batch, height, width, channels]: [usize; 4]) -> Result<Self> {
+        if height < 2 || width < 2 {
+            bail!("{NAME}: a {height}x{width} image has no 2x2 window");
+        }
+        Ok(Self { batch, height, width, channels })
+    }
+
+    fn out(&self) -> (usize, usize) {
+        (self.height / 2, self.width / 2)
+    }
+
+    /// The two input rows under output row `row` (counted over the batch).
+    fn input_rows<'a, T>(&self, x: &'a [T], row: usize) -> (&'a [T], &'a [T]) {
+        let (out_height, len) = (self.height / 2, self.width * self.channels);
+        let first = row / out_height * self.height + 2 * (row % out_height);
+        x[first * len..(first + 2) * len].split_at(len)
+    }
+}
+
+/// True where `b` takes the maximum from an earlier `a`.
+#[inline(always)]
+fn beats<T: Element>(b: T, a: T) -> bool {
+    #[expect(clippy::eq_op, reason = "the test for NaN that both float types have")]
+    let nan = b != b && a == a;
+    b > a || nan
+}
+
+fn forward<T: Element>(g: &Geometry, x: &[T]) -> Vec<T> {
+    let (oh, ow) = g.out();
+    let c = g.channels;
+    let mut y = vec![T::ZERO; g.batch * oh * ow * c];
+    y.par_chunks_mut(ow * c).enumerate().for_each(|(row, y)| {
+        let (top, bottom) = g.input_rows(x, row);
+        for ((y, top), bottom) in y.chunks_exact_mut(c).zip(top.chunks_exact(2 * c)).zip(bottom.chunks_exact(2 * c)) {
+            for (i, y) in y.iter_mut().enumerate() {
+                let mut best = top[i];
+                for v in [top[c + i], bottom[i], bottom[c + i]] {
+                    best = if beats(v, best) { v } else { best };
+                }
+                *y = best;
+            }
+        }
+    });
+    y
+}
+
+fn backward<T: Element>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
+    let (oh, ow) = g.out();
+    let (c, row_len) = (g.channels, g.width * g.channels);
+    let mut dx = vec![T::ZERO; x.len()];
+    // By image, since an odd height leaves a row without a window.
+    dx.par_chunks_mut(g.height * row_len).enumerate().for_each(|(image, dx)| {
+        for (r, dx) in dx.chunks_exact_mut(2 * row_len).enumerate() {
+            let row = image * oh + r;
+            let (top, bottom) = g.input_rows(x, row);
+            let (dtop, dbottom) = dx.split_at_mut(row_len);
+            let dy = &dy[row * ow * c..(row + 1) * ow * c];
+            for (pixel, dy) in dy.chunks_exact(c).enumerate() {
+                let at = 2 * pixel * c;
+                for (i, &d) in dy.iter().enumerate() {
+                    let (l, r) = (at + i, at + c + i);
+                    let left = !beats(top[r], top[l]);
+                    let best_top = if left { top[l] } else { top[r] };
+                    let left_below = !beats(bottom[r], bottom[l]);
+                    let best_below = if left_below { bottom[l] } else { bottom[r] };
+                    let below = beats(best_below, best_top);
+                    dtop[l] = if !below && left { d } else { T::ZERO };
+                    dtop[r] = if !below && !left { d } else { T::ZERO };
+                    dbottom[l] = if below && left_below { d } else { T::ZERO };
+                    dbottom[r] = if below && !left_below { d } else { T::ZERO };
+                }
+            }
+        }
+    });
+    dx
+}
+
+impl CustomOp1 for MaxPool2x2 {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let g = Geometry::new(dims4(NAME, layout)?)?;
+        let (oh, ow) = g.out();
+        let y = with_float!(NAME, x.dtype(), T => {
+            T::to_cpu_storage_owned(forward::<T>(&g, slice(NAME, x, layout)?))
+        });
+        Ok((y, Shape::from((g.batch, oh, ow, g.channels))))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let g = Geometry::new(dims4(NAME, x.layout())?)?;
+        let dy = dy.contiguous()?;
+        let (hx, hdy) = (host(NAME, x), host(NAME, &dy));
+        with_float!(NAME, x.dtype(), T => {
+            let dx = backward::<T>(&g, hx.slice()?, hdy.slice()?);
+            Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
+        })
+    }
+}

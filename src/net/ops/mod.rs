@@ -1,0 +1,25 @@
+//! Operators with gradients, on channels-last images `[batch, height, width, channel]`.
+//!
+//! candle's own either have wrong gradients or are slow on the CPU, so these are our own, one file an operator. All take
+//! f32 (work) and f64 (gradient checks) and give the same bits whatever the number of threads.
+
+mod batch_norm;
+mod chunks;
+mod concat;
+mod conv2d;
+mod conv_transpose;
+mod element;
+mod matmul;
+mod max_pool;
+mod relu;
+mod softmax;
+mod upsample;
+
+pub use batch_norm::{BatchStatistics, batch_norm};
+pub use concat::concat_channels;
+pub use conv_transpose::conv_transpose2x2;
+pub use conv2d::{Conv2dConfig, conv2d, conv2d_relu};
+pub use max_pool::max_pool2x2;
+pub use relu::relu;
+pub use softmax::{softmax_channels, softmax_cross_entropy};
+pub use upsample::upsample_nearest2x;

@@ -1,0 +1,39 @@
+//! The seam between training and the networks: what a trainer or a predictor asks of one.
+
+use candle_core::{Device, Tensor, Var};
+
+use super::{Mode, Model, Result};
+
+/// A network from bands to class logits.
+pub trait Segmenter: Sync {
+    /// Trainable parameters by name, in a fixed order.
+    fn parameters(&self) -> &[(String, Var)];
+
+    /// Running statistics by name, in a fixed order.
+    fn buffers(&self) -> &[(String, Var)];
+
+    /// Logits `[n, height, width, classes]` of normalised bands `[n, height, width, bands]`.
+    ///
+    /// # Errors
+    /// [`super::NetError`] when the shape does not fit the network.
+    fn forward(&self, bands: &Tensor, mode: Mode) -> Result<Tensor>;
+
+    /// Where the parameters live.
+    fn device(&self) -> Device {
+        self.parameters().first().map_or(Device::Cpu, |(_, var)| var.device().clone())
+    }
+}
+
+impl Segmenter for Model {
+    fn parameters(&self) -> &[(String, Var)] {
+        self.parameters()
+    }
+
+    fn buffers(&self) -> &[(String, Var)] {
+        self.buffers()
+    }
+
+    fn forward(&self, bands: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.forward(bands, mode)
+    }
+}

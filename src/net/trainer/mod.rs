@@ -1,0 +1,54 @@
+//! Training: steps, scores on the hold-out, checkpoints, the choice of the best epoch.
+//!
+//! The same configuration, data and seed give the same bits: whatever the number of threads, and however often the training
+//! was stopped and taken up again.
+
+mod evaluate;
+mod hooks;
+mod pace;
+mod session;
+
+#[cfg(test)]
+mod tests;
+
+pub use hooks::TrainHooks;
+
+use self::session::Session;
+use super::config::{LossConfig, TrainConfig};
+use super::history::History;
+use super::loss::CrossEntropy;
+use super::models::Model;
+use super::source::PatchSource;
+use super::{Ended, Result};
+
+/// A trained model.
+#[derive(Debug)]
+pub struct Trained {
+    /// With the weights of the best epoch.
+    pub model: Model,
+    /// What happened.
+    pub history: History,
+    /// The epoch (from 1) of the weights: the first with the highest hold-out mean Jaccard; the last where there is no
+    /// hold-out; 0 where the deadline came before the first epoch was over.
+    pub best_epoch: usize,
+    /// The deadline ended it before the last epoch.
+    pub cut_short: bool,
+}
+
+/// Trains a model. Goes on from the newest whole checkpoint of this very training in `hooks.checkpoint_dir`, if there is one.
+///
+/// # Errors
+/// [`NetError::Config`](super::NetError::Config) when the configuration does not fit the data;
+/// [`NetError::Diverged`](super::NetError::Diverged) and [`NetError::GradientDiverged`](super::NetError::GradientDiverged)
+/// when loss or gradients are no longer finite; [`NetError::Cancelled`](super::NetError::Cancelled) when the caller asked to
+/// stop, after a checkpoint was written; [`NetError::Io`](super::NetError::Io) when the checkpoint folder cannot be used; and
+/// whatever `source` reports.
+pub fn train(config: &TrainConfig, source: &dyn PatchSource, hooks: &TrainHooks<'_>) -> Result<Trained> {
+    config.check(source)?;
+    let model = Model::new(&config.model, source.bands(), config.classes, config.seed)?;
+    let LossConfig::CrossEntropy { class_weights, smoothing } = config.loss;
+    let loss = CrossEntropy::new(class_weights.weights(&source.class_pixels()), smoothing)?;
+    let history = Session::new(config, &model, &loss, source, hooks)?.run()?;
+    let cut_short = history.ended == Ended::Deadline;
+    Ok(Trained { model, best_epoch: history.best_epoch, history, cut_short })
+}

@@ -1,0 +1,57 @@
+//! How long steps and evaluations take here, to tell whether another epoch fits before the deadline.
+
+use std::time::{Duration, Instant};
+
+/// Room for an epoch that is slower than those before.
+const MARGIN: f64 = 1.1;
+
+/// Durations measured in this process.
+#[derive(Default)]
+pub(super) struct Pace {
+    stepping: Duration,
+    steps: u32,
+    evaluation: Duration,
+}
+
+impl Pace {
+    pub(super) fn step_took(&mut self, duration: Duration) {
+        self.stepping += duration;
+        self.steps += 1;
+    }
+
+    /// The slowest counts.
+    pub(super) fn evaluation_took(&mut self, duration: Duration) {
+        self.evaluation = self.evaluation.max(duration);
+    }
+
+    /// Whether `steps` steps and an evaluation should be over before `deadline`. Before anything was measured only a
+    /// deadline that has passed says no.
+    pub(super) fn fits(&self, steps: usize, now: Instant, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(now).as_secs_f64();
+        let a_step = if self.steps > 0 { self.stepping.as_secs_f64() / f64::from(self.steps) } else { 0.0 };
+        let needed = (a_step * steps as f64 + self.evaluation.as_secs_f64()) * MARGIN;
+        left > 0.0 && needed <= left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_steps_and_evaluation_with_a_margin() {
+        let now = Instant::now();
+        let in_seconds = |s: u64| now + Duration::from_secs(s);
+        let mut pace = Pace::default();
+        assert!(pace.fits(1000, now, in_seconds(1)), "nothing measured yet");
+        assert!(!pace.fits(1, now, now), "the deadline has passed");
+        pace.step_took(Duration::from_secs(1));
+        pace.step_took(Duration::from_secs(3));
+        pace.evaluation_took(Duration::from_secs(10));
+        pace.evaluation_took(Duration::from_secs(5));
+        // 20 steps of 2 s and 10 s make 50 s, with the margin 55 s.
+        assert!(pace.fits(20, now, in_seconds(56)));
+        assert!(!pace.fits(20, now, in_seconds(54)));
+        assert!(pace.fits(0, now, in_seconds(12)), "only the evaluation is left");
+    }
+}

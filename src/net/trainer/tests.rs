@@ -1,0 +1,361 @@
+//! Whole trainings of a small U-Net on made-up patches.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::net::augment::AugmentConfig;
+use crate::net::optim::AdamWConfig;
+use crate::net::rng::Rng;
+use crate::net::sampling::Sampling;
+use crate::net::schedule::Schedule;
+use crate::net::{ClassWeights, IGNORE, ModelConfig, NetError, OptimizerConfig, Part, UNetConfig, weights};
+
+const SIZE: usize = 8;
+
+/// Patches of discs on a ground: the label depends on a blurred band, so that a network has something to learn.
+struct Discs {
+    train: usize,
+    holdout: usize,
+    scale: f32,
+    unlabelled: bool,
+}
+
+const DISCS: Discs = Discs { train: 11, holdout: 5, scale: 1.0, unlabelled: false };
+
+impl PatchSource for Discs {
+    fn bands(&self) -> usize {
+        2
+    }
+
+    fn size(&self) -> usize {
+        SIZE
+    }
+
+    fn train_len(&self) -> usize {
+        self.train
+    }
+
+    fn holdout_len(&self) -> usize {
+        self.holdout
+    }
+
+    fn class_pixels(&self) -> Vec<u64> {
+        vec![500, 150, 54]
+    }
+
+    fn weight(&self, index: usize) -> f32 {
+        1.0 + index as f32
+    }
+
+    fn read(&self, part: Part, index: usize, bands: &mut [f32], labels: &mut [u8]) -> Result<()> {
+        let mut rng = Rng::new(index as u64).fork(&part.to_string());
+        let centre = [rng.below(SIZE) as f64, rng.below(SIZE) as f64];
+        for (pixel, (values, label)) in bands.chunks_mut(2).zip(labels.iter_mut()).enumerate() {
+            let (row, column) = ((pixel / SIZE) as f64, (pixel % SIZE) as f64);
+            let distance = (row - centre[0]).hypot(column - centre[1]);
+            *label = if distance < 1.5 { 2 } else { u8::from(distance < 3.5) };
+            values[0] = self.scale * (f32::from(*label) - 1.0 + 0.3 * rng.normal() as f32);
+            values[1] = rng.normal() as f32;
+            if self.unlabelled || pixel == 5 {
+                *label = IGNORE;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn config() -> TrainConfig {
+    TrainConfig {
+        model: ModelConfig::UNet(UNetConfig { width: 4, depth: 1 }),
+        classes: 3,
+        epochs: 3,
+        batch: 4,
+        steps_per_epoch: None,
+        optimizer: OptimizerConfig::AdamW(AdamWConfig::with_lr(0.02)),
+        schedule: Schedule::default(),
+        loss: LossConfig::CrossEntropy { class_weights: ClassWeights::InverseSqrt, smoothing: 0.05 },
+        clip: Some(1.0),
+        augment: AugmentConfig { flips: true, jitter: 0.1 },
+        sampling: Sampling::Shuffled,
+        evaluate_every: 1,
+        seed: 42,
+    }
+}
+
+/// What two equal trainings must have in common, byte for byte.
+fn fingerprint_of(trained: &Trained) -> (Vec<u8>, String) {
+    let weights = weights::to_bytes(&trained.model, &BTreeMap::new()).unwrap();
+    (weights, serde_json::to_string(&trained.history).unwrap())
+}
+
+fn uninterrupted(config: &TrainConfig) -> Trained {
+    let dir = tempfile::tempdir().unwrap();
+    train(config, &DISCS, &TrainHooks::quiet(dir.path())).unwrap()
+}
+
+fn checkpoints(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn learns_and_returns_the_weights_of_the_best_epoch() {
+    let config = TrainConfig { epochs: 40, ..config() };
+    let dir = tempfile::tempdir().unwrap();
+    let told = RefCell::new(Vec::new());
+    let steps = Cell::new(0);
+    let hooks = TrainHooks {
+        on_epoch: &|record| told.borrow_mut().push(record.clone()),
+        on_step: &|done, total, loss| {
+            steps.set(steps.get() + 1);
+            assert_eq!((done, total), (steps.get(), 120));
+            assert!(loss.is_finite());
+        },
+        ..TrainHooks::quiet(dir.path())
+    };
+    let trained = train(&config, &DISCS, &hooks).unwrap();
+    let History { epochs, best_epoch, ended, planned_epochs, .. } = &trained.history;
+    assert_eq!((epochs.len(), *planned_epochs, *ended), (40, 40, Ended::AllEpochs));
+    assert_eq!(*told.borrow(), *epochs);
+    assert!(told.borrow().iter().all(|r| r.of == 40 && r.seconds > 0.0));
+    assert!(epochs[39].train_loss < 0.7 * epochs[0].train_loss, "{epochs:?}");
+
+    let scores: Vec<f64> = epochs.iter().map(|e| e.holdout.as_ref().unwrap().mean_jaccard).collect();
+    let highest = scores.iter().copied().fold(f64::MIN, f64::max);
+    assert!(highest > 0.6, "{scores:?}");
+    assert_eq!(scores.iter().position(|s| *s == highest), Some(best_epoch - 1), "the first of the highest");
+
+    // The returned weights are those that scored so: score them again, in batches of another size.
+    let loss = CrossEntropy::new(None, 0.0).unwrap();
+    let loader = crate::net::batches::Loader {
+        source: &DISCS,
+        classes: 3,
+        batch: 2,
+        augment: AugmentConfig::default(),
+        rng: Rng::new(0),
+    };
+    let score = evaluate::evaluate(&trained.model, &loss, &loader, &|| false).unwrap().unwrap();
+    assert_eq!(score.mean_jaccard, highest);
+    assert_eq!(Some(score.jaccard), epochs[best_epoch - 1].holdout.as_ref().map(|h| h.jaccard.clone()));
+}
+
+#[test]
+fn is_byte_identical_twice_and_with_any_number_of_threads() {
+    let config = TrainConfig { sampling: Sampling::Weighted, steps_per_epoch: Some(4), ..config() };
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| fingerprint_of(&uninterrupted(&config)))
+    };
+    let one = run(1);
+    assert_eq!(one, run(1));
+    assert_eq!(one, run(2));
+    assert_ne!(one.0, fingerprint_of(&uninterrupted(&TrainConfig { seed: 43, ..config.clone() })).0);
+}
+
+#[test]
+fn goes_on_after_interruptions_as_if_there_had_been_none() {
+    let expected = fingerprint_of(&uninterrupted(&config()));
+    let mut rng = Rng::new(2);
+    for _ in 0..4 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut interruptions = 0;
+        let resumed = loop {
+            // The flag is read after every step and hold-out batch: 5 times an epoch. Cut anywhere, evaluations too.
+            let patience = Cell::new(1 + rng.below(8));
+            let cancelled = || {
+                patience.set(patience.get() - 1);
+                patience.get() == 0
+            };
+            let hooks = TrainHooks { cancelled: &cancelled, ..TrainHooks::quiet(dir.path()) };
+            match train(&config(), &DISCS, &hooks) {
+                Ok(trained) => break trained,
+                Err(NetError::Cancelled) => interruptions += 1,
+                Err(other) => panic!("{other}"),
+            }
+            assert!(interruptions < 40, "must get on");
+        };
+        assert!(interruptions > 0);
+        assert_eq!(fingerprint_of(&resumed), expected, "after {interruptions} interruptions");
+    }
+}
+
+#[test]
+fn goes_on_after_being_killed_from_whatever_was_on_the_disk() {
+    let expected = fingerprint_of(&uninterrupted(&config()));
+    for kill_after in [2, 3, 7] {
+        let (dir, as_killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let on_step = |done: usize, _: usize, _: f32| {
+            if done == kill_after {
+                for file in checkpoints(dir.path()) {
+                    std::fs::copy(&file, as_killed.path().join(file.file_name().unwrap())).unwrap();
+                }
+            }
+        };
+        let hooks = TrainHooks { on_step: &on_step, checkpoint_every: Duration::ZERO, ..TrainHooks::quiet(dir.path()) };
+        train(&config(), &DISCS, &hooks).unwrap();
+        assert!(!checkpoints(as_killed.path()).is_empty());
+        let resumed = train(&config(), &DISCS, &TrainHooks::quiet(as_killed.path())).unwrap();
+        assert_eq!(fingerprint_of(&resumed), expected, "killed after step {kill_after}");
+    }
+}
+
+/// Trains up to `steps` steps with a checkpoint at each, and leaves them in `dir`.
+fn leave_checkpoints(dir: &Path, config: &TrainConfig, steps: usize) {
+    let done = Cell::new(0);
+    let cancelled = || done.replace(done.get() + 1) + 1 == steps;
+    let hooks = TrainHooks { cancelled: &cancelled, checkpoint_every: Duration::ZERO, ..TrainHooks::quiet(dir) };
+    assert!(matches!(train(config, &DISCS, &hooks), Err(NetError::Cancelled)));
+}
+
+#[test]
+fn damaged_checkpoints_are_passed_over() {
+    let expected = fingerprint_of(&uninterrupted(&config()));
+    let damages: [fn(&mut Vec<u8>); 4] = [
+        |bytes| bytes.truncate(bytes.len() / 2),
+        |bytes| bytes.clear(),
+        |bytes| *bytes.last_mut().unwrap() ^= 1,
+        |bytes| bytes[..8].fill(0xff),
+    ];
+    for damage in damages {
+        for damaged in [1, 2] {
+            let dir = tempfile::tempdir().unwrap();
+            leave_checkpoints(dir.path(), &config(), 7);
+            let files = checkpoints(dir.path());
+            assert_eq!(files.len(), 2, "the newest and the one before");
+            for file in files.iter().rev().take(damaged) {
+                let mut bytes = std::fs::read(file).unwrap();
+                damage(&mut bytes);
+                std::fs::write(file, bytes).unwrap();
+            }
+            let first = Cell::new(0);
+            let on_step = |done, _: usize, _: f32| {
+                if first.get() == 0 {
+                    first.set(done);
+                }
+            };
+            let hooks = TrainHooks { on_step: &on_step, ..TrainHooks::quiet(dir.path()) };
+            let trained = train(&config(), &DISCS, &hooks).unwrap();
+            assert_eq!(fingerprint_of(&trained), expected);
+            // Cancelled in the second epoch's evaluation or a step of it: the checkpoint before is later than nothing.
+            assert_eq!(first.get() == 1, damaged == 2, "first step {}", first.get());
+        }
+    }
+}
+
+#[test]
+fn checkpoints_of_another_training_are_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    leave_checkpoints(dir.path(), &TrainConfig { seed: 1, ..config() }, 3);
+    let trained = train(&config(), &DISCS, &TrainHooks::quiet(dir.path())).unwrap();
+    assert_eq!(fingerprint_of(&trained), fingerprint_of(&uninterrupted(&config())));
+    // The same configuration on other data.
+    leave_checkpoints(dir.path(), &TrainConfig { seed: 1, ..config() }, 3);
+    let brighter = Discs { scale: 1.5, ..DISCS };
+    let first = Cell::new(0);
+    let on_step = |done, _: usize, _: f32| first.set(if first.get() == 0 { done } else { first.get() });
+    let hooks = TrainHooks { on_step: &on_step, ..TrainHooks::quiet(dir.path()) };
+    train(&TrainConfig { seed: 1, ..config() }, &brighter, &hooks).unwrap();
+    assert_eq!(first.get(), 1);
+}
+
+#[test]
+fn a_finished_training_is_taken_from_its_last_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let trained = train(&config(), &DISCS, &TrainHooks::quiet(dir.path())).unwrap();
+    let hooks = TrainHooks { on_step: &|_, _, _| panic!("no step is left"), ..TrainHooks::quiet(dir.path()) };
+    let again = train(&config(), &DISCS, &hooks).unwrap();
+    assert_eq!(fingerprint_of(&again), fingerprint_of(&trained));
+}
+
+#[test]
+fn ends_at_the_deadline_with_the_best_so_far() {
+    let endless = TrainConfig { epochs: 1_000_000, ..config() };
+    let dir = tempfile::tempdir().unwrap();
+    let seen = Cell::new(0);
+    let deadline = Some(Instant::now() + Duration::from_millis(400));
+    let hooks = TrainHooks { deadline, on_epoch: &|r| seen.set(r.epoch), ..TrainHooks::quiet(dir.path()) };
+    let trained = train(&endless, &DISCS, &hooks).unwrap();
+    assert!(trained.cut_short);
+    assert_eq!(trained.history.ended, Ended::Deadline);
+    assert_eq!(trained.history.epochs.len(), seen.get());
+    assert_eq!(trained.best_epoch == 0, seen.get() == 0);
+
+    let passed = TrainHooks { deadline: Some(Instant::now()), ..TrainHooks::quiet(dir.path()) };
+    let fresh = tempfile::tempdir().unwrap();
+    let trained = train(&config(), &DISCS, &TrainHooks { checkpoint_dir: fresh.path(), ..passed }).unwrap();
+    assert!(trained.cut_short && trained.history.epochs.is_empty());
+    assert_eq!(trained.best_epoch, 0);
+    // With more time the same folder leads to the full result.
+    let trained = train(&config(), &DISCS, &TrainHooks::quiet(fresh.path())).unwrap();
+    assert_eq!(fingerprint_of(&trained), fingerprint_of(&uninterrupted(&config())));
+}
+
+#[test]
+fn a_diverging_loss_stops_and_keeps_the_last_good_checkpoint() {
+    let wild = TrainConfig {
+        optimizer: OptimizerConfig::AdamW(AdamWConfig::with_lr(1e30)),
+        schedule: Schedule::Constant,
+        clip: None,
+        ..config()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let run = || {
+        let hooks = TrainHooks { checkpoint_every: Duration::ZERO, ..TrainHooks::quiet(dir.path()) };
+        match train(&wild, &DISCS, &hooks) {
+            Err(NetError::Diverged { epoch, step, .. } | NetError::GradientDiverged { epoch, step, .. }) => {
+                (epoch, step)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let (epoch, step) = run();
+    assert!(step > 1 && epoch == (step - 1) / 3 + 1, "epoch {epoch}, step {step}");
+    assert!(!checkpoints(dir.path()).is_empty());
+    assert_eq!(run(), (epoch, step), "and again from the checkpoint");
+}
+
+#[test]
+fn without_a_holdout_the_last_epoch_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Discs { holdout: 0, ..DISCS };
+    let trained = train(&config(), &source, &TrainHooks::quiet(dir.path())).unwrap();
+    assert_eq!(trained.best_epoch, 3);
+    assert!(trained.history.epochs.iter().all(|e| e.holdout.is_none()));
+    let seldom = uninterrupted(&TrainConfig { evaluate_every: 2, ..config() });
+    let evaluated: Vec<bool> = seldom.history.epochs.iter().map(|e| e.holdout.is_some()).collect();
+    assert_eq!(evaluated, [false, true, true], "every second and the last");
+}
+
+#[test]
+fn batches_without_a_label_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Discs { unlabelled: true, ..DISCS };
+    let trained = train(&config(), &source, &TrainHooks::quiet(dir.path())).unwrap();
+    let untouched = Model::new(&config().model, 2, 3, 42).unwrap();
+    let bytes = |model| weights::to_bytes(model, &BTreeMap::new()).unwrap();
+    assert_eq!(bytes(&trained.model), bytes(&untouched));
+    assert_eq!(trained.history.epochs[0].train_loss, 0.0);
+}
+
+#[test]
+fn refuses_what_cannot_be_trained() {
+    let refused = |config: &TrainConfig, source: &Discs| {
+        let dir = tempfile::tempdir().unwrap();
+        match train(config, source, &TrainHooks::quiet(dir.path())) {
+            Err(NetError::Config(problem)) => problem,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(refused(&TrainConfig { classes: 4, ..config() }, &DISCS).contains("3 classes"));
+    assert!(refused(&TrainConfig { epochs: 0, ..config() }, &DISCS).contains("epochs"));
+    assert!(refused(&TrainConfig { batch: 0, ..config() }, &DISCS).contains("batch"));
+    assert!(refused(&TrainConfig { clip: Some(0.0), ..config() }, &DISCS).contains("clip"));
+    let deep = ModelConfig::UNet(UNetConfig { width: 4, depth: 4 });
+    assert!(refused(&TrainConfig { model: deep, ..config() }, &DISCS).contains("use 16"));
+    assert!(refused(&config(), &Discs { train: 0, ..DISCS }).contains("no training patch"));
+    assert!(refused(&config(), &Discs { scale: f32::NAN, ..DISCS }).contains("training patch"));
+}
