@@ -1,5 +1,6 @@
 //! Every score equals scikit-learn's to 1e-12. `tests/golden/metrics_sklearn.py` made the values.
 
+#![expect(clippy::unwrap_used, reason = "a golden file that cannot be read fails the test")]
 use s2pipe::metrics::{Average, Averaged, ConfusionMatrix, Score, ScoreOptions};
 use serde_json::Value;
 
