@@ -1,1 +1,14 @@
-//! Confusion matrix, Jaccard and friends.
+//! Confusion matrix, Jaccard and friends, with the semantics of scikit-learn.
+
+mod confusion;
+mod csv;
+mod error;
+mod rates;
+mod score;
+mod tally;
+
+pub use confusion::ConfusionMatrix;
+pub use csv::{confusion_csv, metrics_csv};
+pub use error::MetricsError;
+pub use rates::{Average, Averaged};
+pub use score::{SCORE_VERSION, Score, ScoreOptions};
