@@ -1,6 +1,8 @@
 //! Every error of the pipeline language, as people see it: one file in `tests/spec/pipelines/` for each, and its plain
 //! rendering in `tests/spec/snapshots/`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::path::{Path, PathBuf};
 
 use s2pipe::spec::{Diagnostics, Override, Pipeline, load};

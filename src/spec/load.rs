@@ -22,7 +22,7 @@ const MAX_BYTES: u64 = 1 << 20;
 pub fn load(file: &Path, overrides: &[Override], kinds: &[&'static KindSpec]) -> Result<Pipeline, Diagnostics> {
     match read_text(file) {
         Ok(text) => parse(&text, file, overrides, kinds),
-        Err((problem, text)) => Err(Diagnostics::new(file, vec![text], vec![problem])),
+        Err(unread) => Err(Diagnostics::new(file, vec![unread.text], vec![unread.problem])),
     }
 }
 
@@ -134,9 +134,14 @@ fn absolute(file: &Path) -> (PathBuf, PathBuf) {
     (file, folder)
 }
 
-fn read_text(file: &Path) -> Result<String, (Problem, Text)> {
-    let empty = || Text::new(Origin::File, "");
-    let fail = |problem: Problem| (problem, empty());
+/// Why a file could not be read as text, and what of it can be shown.
+struct Unread {
+    problem: Problem,
+    text: Text,
+}
+
+fn read_text(file: &Path) -> Result<String, Box<Unread>> {
+    let fail = |problem: Problem| Box::new(Unread { problem, text: Text::new(Origin::File, "") });
     let size = std::fs::metadata(file).map_err(|error| fail(unreadable(file, &error)))?;
     if size.is_dir() {
         let names: Vec<PathBuf> = yaml_files(file).unwrap_or_default();
@@ -169,7 +174,7 @@ fn unreadable(file: &Path, error: &io::Error) -> Problem {
     problem.maybe_help(near.or_else(|| did_you_mean(&wanted, &names, "pipelines there")))
 }
 
-fn not_utf8(bytes: &[u8], valid: usize) -> (Problem, Text) {
+fn not_utf8(bytes: &[u8], valid: usize) -> Box<Unread> {
     let text = Text::new(Origin::File, &String::from_utf8_lossy(bytes));
     // The first replacement character may have been in the file itself: count what the valid part has of them.
     let before = bytes.get(..valid).map(|v| String::from_utf8_lossy(v).into_owned()).unwrap_or_default();
@@ -180,5 +185,5 @@ fn not_utf8(bytes: &[u8], valid: usize) -> (Problem, Text) {
     let problem = Problem::at(text.place(before..before + wide), message)
         .label("not UTF-8")
         .help("save the file as UTF-8; editors offer it under \"encoding\"");
-    (problem, text)
+    Box::new(Unread { problem, text })
 }

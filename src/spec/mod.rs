@@ -15,6 +15,7 @@ mod scalar;
 mod schema;
 mod suggest;
 mod syntax;
+mod syntax_error;
 mod text;
 mod words;
 

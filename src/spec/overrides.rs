@@ -62,7 +62,11 @@ impl Override {
             path.push((part.trim().to_owned(), place));
             start += part.len() + 1;
         }
-        Ok(Setting { path, value: value_node(shown, equals + 1)? })
+        let mut value = value_node(shown, equals + 1)?;
+        if let Some((_, key)) = path.last().filter(|_| value.is_null()) {
+            value.place = *key;
+        }
+        Ok(Setting { path, value })
     }
 }
 
@@ -73,6 +77,10 @@ fn value_node(shown: &Text, start: usize) -> Result<Node, Vec<Problem>> {
     let value = shown.place(start..shown.content.len());
     for problem in &mut problems {
         problem.place = Some(value);
+        if shown.content[start..].trim_start().starts_with(['*', '&', '!', '@', '%', '`']) {
+            let example = format!("--set '{}\"{}\"'", &shown.content[PREFIX.len()..start], &shown.content[start..]);
+            problem.help = Some(format!("such a text needs quotes of its own, inside those of the shell: {example}"));
+        }
     }
     let Some(mut node) = node.filter(|_| problems.is_empty()) else { return Err(problems) };
     let flow = shown.content[start..].trim_start().starts_with(['{', '[']);
@@ -115,8 +123,8 @@ pub(super) fn apply(
 ) {
     for (change, shown) in overrides {
         let done = change.read(shown).and_then(|setting| {
-            let path = full_path(tree, setting.path, kinds).map_err(|p| vec![p])?;
-            put(tree, &path, setting.value).map_err(|p| vec![p])
+            let path = full_path(tree, setting.path, kinds).map_err(|p| vec![*p])?;
+            put(tree, &path, setting.value).map_err(|p| vec![*p])
         });
         problems.extend(done.err().unwrap_or_default());
     }
@@ -125,16 +133,15 @@ pub(super) fn apply(
 type Parts = Vec<(String, Place)>;
 
 /// `train.model.width` -> `stages.train.with.model.width`; paths that are full already stay as they are.
-fn full_path(tree: &Node, path: Parts, kinds: &[&'static KindSpec]) -> Result<Parts, Problem> {
+fn full_path(tree: &Node, path: Parts, kinds: &[&'static KindSpec]) -> Result<Parts, Box<Problem>> {
     let (first, place) = path[0].clone();
     let stages = tree.get("stages").and_then(|e| e.value.entries()).unwrap_or_default();
     let names: Vec<&str> = stages.iter().map(|e| e.key.as_str()).collect();
     if first == "stages" {
         return match path.get(1) {
             Some((name, place)) if !names.contains(&name.as_str()) => {
-                Err(Problem::at(*place, format!("there is no stage `{name}` to set anything of"))
-                    .label("not a stage")
-                    .maybe_help(did_you_mean(name, &names, "stages")))
+                let problem = Problem::at(*place, format!("there is no stage `{name}` to set anything of"));
+                Err(Box::new(problem.label("not a stage").maybe_help(did_you_mean(name, &names, "stages"))))
             }
             Some(_) if path.len() > 2 => Ok(path),
             _ => Err(incomplete(place, "stages.train.with.epochs")),
@@ -144,37 +151,30 @@ fn full_path(tree: &Node, path: Parts, kinds: &[&'static KindSpec]) -> Result<Pa
         return Ok(path);
     }
     let Some(stage) = stages.iter().find(|e| e.key == first) else {
-        let candidates: Vec<&str> = names
-            .iter()
-            .copied()
-            .chain(TOP_KEYS)
-            .filter(|key| path.len() == 1 || !["name", "seed"].contains(key))
-            .collect();
-        return Err(Problem::at(place, format!("`{first}` is neither a stage nor a key of a pipeline"))
-            .label("not known")
-            .maybe_help(did_you_mean(&first, &candidates, "known")));
+        let candidates: Vec<&str> = names.iter().copied().chain(TOP_KEYS).collect();
+        let problem = Problem::at(place, format!("`{first}` is neither a stage nor a key of a pipeline"));
+        let help = did_you_mean(&first, &candidates, "stages and keys");
+        return Err(Box::new(problem.label("not known").maybe_help(help)));
     };
     let Some((second, _)) = path.get(1) else { return Err(incomplete(place, &format!("{first}.epochs"))) };
     let kind =
         stage.value.get("uses").and_then(|e| e.value.text()).and_then(|uses| kinds.iter().find(|k| k.name == uses));
     let is_param = kind.is_some_and(|kind| kind.params.iter().any(|p| p.name == second));
-    let middle: &[&str] =
-        if !is_param && STAGE_KEYS.contains(&second.as_str()) { &["stages"] } else { &["stages", "with"] };
-    let mut full: Parts = vec![("stages".to_owned(), place)];
+    let of_stage = !is_param && STAGE_KEYS.contains(&second.as_str());
     let mut rest = path.into_iter();
+    let mut full: Parts = vec![("stages".to_owned(), place)];
     full.extend(rest.next());
-    full.extend(middle.get(1).map(|with| ((*with).to_owned(), place)));
+    full.extend((!of_stage).then(|| ("with".to_owned(), place)));
     full.extend(rest);
     Ok(full)
 }
 
-fn incomplete(place: Place, example: &str) -> Problem {
-    Problem::at(place, "this sets a whole stage; name the key to set")
-        .label("more must follow")
-        .help(format!("for example `--set {example}=20`"))
+fn incomplete(place: Place, example: &str) -> Box<Problem> {
+    let problem = Problem::at(place, "this sets a whole stage; name the key to set").label("more must follow");
+    Box::new(problem.help(format!("for example `--set {example}=20`")))
 }
 
-fn put(node: &mut Node, path: &[(String, Place)], value: Node) -> Result<(), Problem> {
+fn put(node: &mut Node, path: &[(String, Place)], value: Node) -> Result<(), Box<Problem>> {
     let Some(((key, place), rest)) = path.split_first() else {
         *node = value;
         return Ok(());
@@ -184,9 +184,9 @@ fn put(node: &mut Node, path: &[(String, Place)], value: Node) -> Result<(), Pro
     }
     let found = node.found();
     let NodeKind::Map(entries) = &mut node.kind else {
-        return Err(Problem::at(*place, format!("`{key}` cannot be set: what is before it is {found}, not a map"))
-            .label("has nothing below it")
-            .help("set the whole value instead; a list is given whole, as `[a, b]`"));
+        let message = format!("`{key}` cannot be set: what is before it is {found}, not a map");
+        let help = "set the whole value instead; a list is given whole, as `[a, b]`";
+        return Err(Box::new(Problem::at(*place, message).label("has nothing below it").help(help)));
     };
     if let Some(entry) = entries.iter_mut().find(|e| e.key == *key) {
         return put(&mut entry.value, rest, value);

@@ -78,8 +78,13 @@ impl Shown {
         let far = far.iter().map(|(p, label)| format!("{}:{}:{}: {label}", all.name_of(p.origin), p.line, p.column));
         let help: Vec<String> = problem.help.clone().into_iter().chain(far).collect();
         let help = (!help.is_empty()).then(|| help.join("\n"));
-        Self { message, help, source, labels }
+        Self { message: harmless(&message), help: help.map(|help| harmless(&help)), source, labels }
     }
+}
+
+/// A message may quote what a file says with escapes (`"\x1b[2J"`): nothing in it may steer the terminal.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
 }
 
 /// A text that is shown by whole lines only, whatever part of a line is asked for.
@@ -112,7 +117,7 @@ impl SourceCode for Lines {
 }
 
 fn span(place: Place, label: &str, primary: bool) -> LabeledSpan {
-    let label = (!label.is_empty()).then(|| label.to_owned());
+    let label = (!label.is_empty()).then(|| harmless(label));
     let bytes = (place.start, place.len);
     if primary { LabeledSpan::new_primary_with_span(label, bytes) } else { LabeledSpan::new_with_span(label, bytes) }
 }

@@ -21,7 +21,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 /// Longest list of names that a help line spells out.
 const LISTED: usize = 16;
 
-/// A help line: the nearest name, and all names while they are few. `noun` is the plural: "parameters".
+/// A help line: the nearest name, and all names while they are few. `noun` is what they are: "parameters".
 pub(super) fn did_you_mean(word: &str, candidates: &[&str], noun: &str) -> Option<String> {
     if candidates.is_empty() {
         return None;
@@ -31,9 +31,12 @@ pub(super) fn did_you_mean(word: &str, candidates: &[&str], noun: &str) -> Optio
         let more = candidates.len().saturating_sub(LISTED);
         let names: Vec<String> = candidates.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("{noun}: {}{more}", names.join(", "))
+        format!("{noun} are {}{more}", names.join(", "))
     });
-    Some([near, list].into_iter().flatten().collect::<Vec<_>>().join(" "))
+    Some(match (near, list) {
+        (Some(near), Some(list)) => format!("{near} The {list}"),
+        (near, list) => near.or(list.map(|list| format!("the {list}"))).unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]

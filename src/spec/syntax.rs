@@ -1,11 +1,12 @@
 //! YAML text to [`Node`]s: one document of maps, lists and scalars. What would make a reader guess is refused here:
 //! duplicate keys, anchors and aliases, tags, merge keys, several documents.
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
 use super::node::{Entry, Node, NodeKind};
 use super::problem::Problem;
 use super::scalar::{Scalar, shorten};
+use super::syntax_error::{alias_problem, control_character, scan_problem};
 use super::text::{Place, Text};
 
 /// Deepest nesting of maps and lists: far more than the language has, far less than a stack.
@@ -14,6 +15,9 @@ const MAX_DEPTH: usize = 32;
 /// Reads one YAML document. The tree is there unless the syntax is broken; problems may come with it. An empty
 /// document is a null.
 pub(super) fn read(text: &Text) -> (Option<Node>, Vec<Problem>) {
+    if let Some(problem) = control_character(text) {
+        return (None, vec![problem]);
+    }
     let mut reader = Reader { parser: Parser::new_from_str(&text.content), text, problems: Vec::new() };
     let tree = reader.document().ok();
     (tree, reader.problems)
@@ -70,21 +74,21 @@ impl<'t> Reader<'t> {
         }
         let kind = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                self.refuse_decoration(place, anchor, tag.map(|t| t.to_string()));
+                self.refuse_decoration(place, anchor, tag.as_deref());
                 let plain = style == ScalarStyle::Plain;
                 NodeKind::Scalar(if plain { Scalar::plain(&text) } else { Scalar::quoted(&text) })
             }
             Event::SequenceStart(anchor, tag) => {
-                self.refuse_decoration(place, anchor, tag.map(|t| t.to_string()));
+                self.refuse_decoration(place, anchor, tag.as_deref());
                 NodeKind::List(self.list(depth)?)
             }
             Event::MappingStart(anchor, tag) => {
-                self.refuse_decoration(place, anchor, tag.map(|t| t.to_string()));
+                self.refuse_decoration(place, anchor, tag.as_deref());
                 NodeKind::Map(self.map(depth)?)
             }
             Event::Alias(_) => {
                 self.problems.push(alias_problem(place));
-                return Ok(Node::null(place));
+                return Err(Stop);
             }
             _ => return Err(Stop),
         };
@@ -145,7 +149,7 @@ impl<'t> Reader<'t> {
         None
     }
 
-    fn refuse_decoration(&mut self, place: Place, anchor: usize, tag: Option<String>) {
+    fn refuse_decoration(&mut self, place: Place, anchor: usize, tag: Option<&Tag>) {
         if anchor != 0 {
             self.problems.push(
                 Problem::at(place, "anchors (`&name`) are not part of the pipeline language")
@@ -154,8 +158,10 @@ impl<'t> Reader<'t> {
             );
         }
         if let Some(tag) = tag {
+            let handle = if tag.is_yaml_core_schema() { "!!" } else { &tag.handle };
+            let written = format!("{handle}{}", tag.suffix);
             self.problems.push(
-                Problem::at(place, format!("tags (`{}`) are not part of the pipeline language", shorten(&tag)))
+                Problem::at(place, format!("tags (`{}`) are not part of the pipeline language", shorten(&written)))
                     .label("this value has one")
                     .help("remove it: the type of a value follows from where it stands"),
             );
@@ -167,43 +173,5 @@ impl<'t> Reader<'t> {
         let start = self.text.offset(span.start.line(), span.start.col());
         let end = self.text.offset(span.end.line(), span.end.col());
         self.text.place(start..end.max(start))
-    }
-}
-
-fn alias_problem(place: Place) -> Problem {
-    Problem::at(place, "aliases (`*name`) are not part of the pipeline language")
-        .label("YAML takes `*` at the start of a value for an alias")
-        .help("a pattern that begins with `*` needs quotes: '*.tif'")
-}
-
-/// Words for what the scanner could not read: what people do most is named, for the rest the scanner's own words.
-fn scan_problem(text: &Text, error: &ScanError) -> Problem {
-    let marker = error.marker();
-    let start = text.offset(marker.line(), marker.col());
-    let rest = text.content[start..].chars().next().map_or(0, |c| if c == '\n' { 0 } else { c.len_utf8() });
-    let place = text.place(start..start + rest);
-    let line = text.line(marker.line());
-    if error.info().contains("unknown anchor") {
-        return alias_problem(place);
-    }
-    let problem = Problem::at(place, format!("this is not valid YAML: {}", error.info()));
-    let indent = &line[..line.len() - line.trim_start().len()];
-    if indent.contains('\t') || error.info().contains("tab") {
-        let tab = line.find('\t').map_or(place, |at| {
-            let start = text.offset(marker.line(), 0) + at;
-            text.place(start..start)
-        });
-        return Problem::at(tab, "a tab stands where YAML wants spaces")
-            .label("the tab is here")
-            .help("indent with spaces; most editors can do that for `.yaml` files");
-    }
-    match text.content[start..].chars().next() {
-        Some(c @ ('@' | '`' | '%')) => {
-            problem.label("YAML reserves this character").help(format!("a text that begins with `{c}` needs quotes"))
-        }
-        _ if line.matches(": ").count() > 1 => problem.help("a text that contains `: ` needs quotes"),
-        _ => problem.help(
-            "look for a missing quote, bracket, comma or blank after `:`, or a wrong indentation, here or just above",
-        ),
     }
 }

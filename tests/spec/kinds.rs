@@ -5,7 +5,7 @@ use s2pipe::spec::{
 };
 
 /// All of them.
-pub const KINDS: &[&KindSpec] = &[&INGEST, &PATCHES, &TRAIN, &PREDICT, &EVALUATE, &FIGURES, &SHELL];
+pub(crate) const KINDS: &[&KindSpec] = &[&INGEST, &PATCHES, &TRAIN, &PREDICT, &EVALUATE, &FIGURES, &SHELL];
 
 const fn param(name: &'static str, ty: ParamType, default: Default, doc: &'static str) -> ParamSpec {
     ParamSpec { name, ty, default, doc }

@@ -3,7 +3,7 @@
 use crate::raster::{Class, ClassTable, Rgb};
 use crate::spec::node::{Entry, Node};
 use crate::spec::problem::Problem;
-use crate::spec::suggest::did_you_mean;
+use crate::spec::suggest::{did_you_mean, nearest};
 use crate::spec::words::CLASS_KEYS;
 
 use super::colors::COLOR_NAMES;
@@ -74,7 +74,9 @@ fn class<'n>(entry: &'n Entry, problems: &mut Vec<Problem>) -> Option<NameAndCol
         return None;
     };
     unknown_keys(keys, &CLASS_KEYS, "a class", problems);
-    for key in CLASS_KEYS.iter().filter(|key| entry.value.get(key).is_none()) {
+    let misspelt =
+        |key: &str| keys.iter().any(|e| !CLASS_KEYS.contains(&e.key.as_str()) && nearest(&e.key, [key]).is_some());
+    for key in CLASS_KEYS.iter().filter(|key| entry.value.get(key).is_none() && !misspelt(key)) {
         problems.push(
             Problem::at(entry.key_place, format!("class {}: `{key}` is missing", entry.key))
                 .label(format!("has no `{key}`"))

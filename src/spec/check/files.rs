@@ -6,6 +6,10 @@ use glob::{MatchOptions, Pattern};
 
 use crate::spec::suggest::nearest;
 
+/// `*` stays within a folder and leaves hidden files out, as in a shell.
+const OPTIONS: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+
 /// A pattern that matches no file.
 #[derive(Debug)]
 pub(super) struct Miss {
@@ -42,9 +46,7 @@ pub(super) fn find(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, Miss> {
         return Err(folder_miss(pattern, &folder));
     }
     let full = format!("{}/{rest}", Pattern::escape(&folder.to_string_lossy()));
-    let options =
-        MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
-    let paths = glob::glob_with(&full, options).map_err(|error| Miss {
+    let paths = glob::glob_with(&full, OPTIONS).map_err(|error| Miss {
         message: format!("`{pattern}` is not a glob: {}", error.msg),
         help: Some("`*` and `?` stand for characters, `**` for folders, `[ab]` for one of these".to_owned()),
     })?;
@@ -108,31 +110,41 @@ fn folder_miss(pattern: &str, folder: &Path) -> Miss {
 
 fn glob_miss(pattern: &str, folder: &Path, rest: &str) -> Miss {
     let message = format!("`{pattern}` matches no file in {}", folder.display());
-    // Only where the glob is about names in that very folder can its contents tell what was meant.
-    let help = if rest.contains('/') { None } else { in_folder(folder, rest) };
+    let help = other_extension(folder, rest).or_else(|| in_folder(folder, rest));
     Miss { message, help }
+}
+
+/// The same glob with the extension that files there do have.
+fn other_extension(folder: &Path, rest: &str) -> Option<String> {
+    let (stem, _) = rest.rsplit_once('.').filter(|(_, extension)| !extension.contains('/'))?;
+    let any = format!("{}/{stem}.*", Pattern::escape(&folder.to_string_lossy()));
+    // The first few hundred tell enough; a folder may hold millions.
+    let found = glob::glob_with(&any, OPTIONS).ok()?.take(500).flatten().filter(|path| path.is_file());
+    let names: Vec<String> =
+        found.filter_map(|f| Some(f.strip_prefix(folder).ok()?.to_string_lossy().into_owned())).collect();
+    let (_, extension) = names.first()?.rsplit_once('.')?;
+    Some(format!("did you mean `{stem}.{extension}`? There: {}", list(&names)))
 }
 
 /// What is in the folder instead: the same name with another extension, a near name, or what there is.
 fn in_folder(folder: &Path, wanted: &str) -> Option<String> {
     let files = names(folder, Path::is_file);
     if files.is_empty() {
-        return Some("that folder has no files".to_owned());
+        let folders = names(folder, Path::is_dir);
+        return Some(match folders.is_empty() {
+            true => "that folder is empty".to_owned(),
+            false => format!("that folder has only folders: {}; `**` searches them too", list(&folders)),
+        });
     }
-    if let Some((stem, _)) = wanted.rsplit_once('.') {
-        let same_stem: Vec<String> = files.iter().filter(|file| stem_matches(stem, file)).cloned().collect();
-        if let Some(extension) = same_stem.first().and_then(|file| file.rsplit_once('.')).map(|(_, e)| e) {
-            return Some(format!("did you mean `{stem}.{extension}`? There: {}", list(&same_stem)));
-        }
+    if let Some((stem, _)) = wanted.rsplit_once('.')
+        && let Some(file) = files.iter().find(|file| file.rsplit_once('.').is_some_and(|(other, _)| other == stem))
+    {
+        return Some(format!("did you mean `{file}`?"));
     }
     match nearest(wanted, files.iter().map(String::as_str)) {
         Some(near) if !is_glob(wanted) => Some(format!("did you mean `{near}`?")),
         _ => Some(format!("there: {}", list(&files))),
     }
-}
-
-fn stem_matches(stem: &str, file: &str) -> bool {
-    file.rsplit_once('.').is_some_and(|(other, _)| Pattern::new(stem).is_ok_and(|p| p.matches(other)))
 }
 
 /// Names in a folder, sorted, hidden ones left out; none when it cannot be read.

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::spec::kind::{Artefact, InputSpec, OutputSpec};
+use crate::spec::kind::{Artefact, InputSpec, KindSpec, OutputSpec};
 use crate::spec::model::{Input, Source};
 use crate::spec::node::{Entry, Node, NodeKind};
 use crate::spec::problem::Problem;
-use crate::spec::suggest::did_you_mean;
+use crate::spec::suggest::{did_you_mean, nearest};
 use crate::spec::words::{TAKEN_VARIABLES, is_variable};
 
 use super::files;
@@ -18,7 +18,8 @@ use super::stage::{Draft, map_under};
 /// Resolves the connections of all stages.
 pub(super) struct Wiring<'a, 'n> {
     pub(super) drafts: &'a [Draft<'n>],
-    pub(super) root: &'a Path,
+    /// The project root; `None`: unknown, paths are not looked for.
+    pub(super) root: Option<&'a Path>,
     pub(super) problems: &'a mut Vec<Problem>,
     /// What the stages refer to, for the search for cycles.
     pub(super) edges: Vec<Edge>,
@@ -61,6 +62,14 @@ impl Wiring<'_, '_> {
             inputs.push(Input { port: entry.key.clone(), sources });
         }
         for port in kind.inputs.iter().filter(|p| p.required && !entries.iter().any(|e| e.key == p.name)) {
+            // What is only misspelt, or not a map, has been noted already.
+            let stage_keys = draft.entry.value.entries().unwrap_or_default();
+            let misspelt = entries.iter().any(|e| nearest(&e.key, [port.name]).is_some() && !is_port(kind, &e.key))
+                || (below.is_none() && stage_keys.iter().any(|e| nearest(&e.key, ["inputs"]).is_some()))
+                || below.is_some_and(|e| !e.value.is_null() && e.value.entries().is_none());
+            if misspelt {
+                continue;
+            }
             let place = below.unwrap_or(draft.entry).key_place;
             let what = accepted(port);
             self.problems.push(
@@ -136,7 +145,7 @@ impl Wiring<'_, '_> {
         if files::looks_like_path(text) {
             return self.files(&label, node, text, port);
         }
-        let is_file = self.root.join(text).is_file();
+        let is_file = self.root.is_some_and(|root| root.join(text).is_file());
         let (stage, output) = text.split_once('.').map_or((text, None), |(stage, output)| (stage, Some(output)));
         match self.drafts.iter().position(|d| d.name() == stage) {
             Some(producer) if is_file => {
@@ -182,7 +191,10 @@ impl Wiring<'_, '_> {
             );
             return None;
         }
-        match files::find(self.root, pattern) {
+        let Some(root) = self.root else {
+            return Some(Source::Files { pattern: pattern.to_owned(), files: Vec::new() });
+        };
+        match files::find(root, pattern) {
             Ok(files) => Some(Source::Files { pattern: pattern.to_owned(), files }),
             Err(miss) => {
                 let message = format!("{label}: {}", miss.message);
@@ -217,7 +229,7 @@ impl Wiring<'_, '_> {
                     let port = port?;
                     let makers = self.producers_for(port);
                     let message = format!(
-                        "expected {}, but `{}.{}` is {}",
+                        "expected {}, but `{}.{}` gives {}",
                         accepted(port),
                         draft.name(),
                         found.name,
@@ -353,6 +365,10 @@ fn is_made(output: &OutputSpec, draft: &Draft<'_>) -> bool {
     output.when.is_none_or(|param| draft.with.get(param).is_some_and(|value| *value != Value::Bool(false)))
 }
 
+fn is_port(kind: &KindSpec, name: &str) -> bool {
+    kind.inputs.iter().any(|p| p.name == name)
+}
+
 /// Whether a port takes an artefact. What a command leaves is a file like any other: it fits where files do.
 fn fits(port: &InputSpec, artefact: Artefact) -> bool {
     port.accepts.contains(&artefact)
@@ -360,11 +376,11 @@ fn fits(port: &InputSpec, artefact: Artefact) -> bool {
         || (artefact == Artefact::Any && port.accepts_files)
 }
 
-/// "tiles", "maps or a path": to follow "expected".
+/// "tiles from a stage, or a path": to follow "expected".
 fn accepted(port: &InputSpec) -> String {
     match (port.accepts.is_empty(), port.accepts_files) {
-        (false, true) => format!("{} or a path", words(port.accepts)),
-        (false, false) => words(port.accepts),
+        (false, true) => format!("{} from a stage, or a path", words(port.accepts)),
+        (false, false) => format!("{} from a stage", words(port.accepts)),
         (true, _) => "a path".to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! `with:` against the parameters of a kind: types, bounds, names; defaults filled in; one spelling for each value.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ use crate::spec::kind::{Default, ParamSpec, ParamType, VariantSpec};
 use crate::spec::node::{Entry, Node, NodeKind};
 use crate::spec::problem::Problem;
 use crate::spec::scalar::{Atom, Scalar, bool_advice, float_advice, int_advice};
-use crate::spec::suggest::did_you_mean;
+use crate::spec::suggest::{did_you_mean, nearest};
 use crate::spec::text::Place;
 
 use super::files;
@@ -22,7 +22,7 @@ pub(super) type Matches = Vec<(Vec<String>, Vec<PathBuf>)>;
 /// Checks the parameters of one stage.
 pub(super) struct Params<'a> {
     pub(super) stage: &'a str,
-    pub(super) root: &'a std::path::Path,
+    pub(super) root: Option<&'a Path>,
     pub(super) classes: &'a ClassTable,
     pub(super) problems: &'a mut Vec<Problem>,
     pub(super) files: Matches,
@@ -33,7 +33,7 @@ pub(super) struct Params<'a> {
 impl<'a> Params<'a> {
     pub(super) fn new(
         stage: &'a str,
-        root: &'a std::path::Path,
+        root: Option<&'a Path>,
         classes: &'a ClassTable,
         problems: &'a mut Vec<Problem>,
     ) -> Self {
@@ -62,7 +62,12 @@ impl<'a> Params<'a> {
     /// The parameters of `specs`, in their order.
     fn known(&mut self, specs: &[ParamSpec], entries: &[Entry], place: Place) -> Map<String, Value> {
         let mut map = Map::new();
+        let unknown: Vec<&Entry> = entries.iter().filter(|e| !specs.iter().any(|p| p.name == e.key)).collect();
         for spec in specs {
+            // What is only misspelt has been noted as unknown.
+            if spec.default == Default::Required && unknown.iter().any(|e| nearest(&e.key, [spec.name]).is_some()) {
+                continue;
+            }
             self.path.push(spec.name.to_owned());
             let value = match entries.iter().find(|e| e.key == spec.name) {
                 Some(entry) => self.value(&spec.ty, spec.default, &entry.value),
@@ -206,7 +211,8 @@ impl<'a> Params<'a> {
 
     fn pattern(&mut self, ty: &ParamType, node: &Node) -> Option<Value> {
         let text = self.text(ty, node)?;
-        match files::find(self.root, text) {
+        let Some(root) = self.root else { return Some(text.into()) };
+        match files::find(root, text) {
             Ok(mut found) => {
                 found.sort_by(|a, b| a.file_name().cmp(&b.file_name()).then_with(|| a.cmp(b)));
                 self.files.push((self.path.clone(), found));
@@ -302,6 +308,10 @@ impl<'a> Params<'a> {
         let help = match scalar.atom {
             Atom::Int(0) => Some("0 means \"no label\": it is not a class and is never scored".to_owned()),
             _ if names.is_empty() => Some("the pipeline has no `classes:`".to_owned()),
+            Atom::Int(_) => {
+                let codes: Vec<String> = self.classes.iter().map(|c| format!("{} `{}`", c.code, c.name)).collect();
+                Some(format!("the classes are {}", codes.join(", ")))
+            }
             _ => did_you_mean(&scalar.text, &names, "classes"),
         };
         let message = format!("{}: `{}` is not a class of this pipeline", self.name(), scalar.text);

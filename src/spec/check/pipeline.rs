@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::raster::ClassTable;
 use crate::spec::kind::KindSpec;
 use crate::spec::model::{Pipeline, Stage};
 use crate::spec::node::{Entry, Node};
@@ -27,17 +28,18 @@ pub(in crate::spec) fn check(
         return None;
     };
     top::top_keys(entries, problems);
+    let root = top::root(tree.get("root"), folder, problems);
     let mut pipeline = Pipeline {
         name: top::name(tree.get("name"), file, problems),
         seed: top::seed(tree.get("seed"), problems),
         budget: tree.get("budget").and_then(|e| top::budget(Some(e), problems)),
-        root: top::root(tree.get("root"), folder, problems),
+        root: root.clone().unwrap_or_default(),
         file: file.to_owned(),
         classes: classes(tree.get("classes"), problems),
         stages: Vec::new(),
     };
     let entries = stage_entries(tree, problems);
-    pipeline.stages = stages(entries, &pipeline, kinds, problems);
+    pipeline.stages = stages(entries, root.as_deref(), &pipeline.classes, kinds, problems);
     if problems.is_empty() {
         ask_kinds(&pipeline, entries, kinds, problems);
     }
@@ -75,13 +77,14 @@ fn stage_entries<'n>(tree: &'n Node, problems: &mut Vec<Problem>) -> &'n [Entry]
 
 fn stages(
     entries: &[Entry],
-    pipeline: &Pipeline,
+    root: Option<&Path>,
+    classes: &ClassTable,
     kinds: &[&'static KindSpec],
     problems: &mut Vec<Problem>,
 ) -> Vec<Stage> {
-    let around = Surroundings { kinds, root: &pipeline.root, classes: &pipeline.classes };
+    let around = Surroundings { kinds, root, classes };
     let drafts: Vec<_> = entries.iter().map(|entry| draft(entry, &around, problems)).collect();
-    let mut wiring = Wiring { drafts: &drafts, root: &pipeline.root, problems, edges: Vec::new() };
+    let mut wiring = Wiring { drafts: &drafts, root, problems, edges: Vec::new() };
     let wires: Vec<_> = (0..drafts.len()).map(|index| (wiring.inputs(index), wiring.needs(index))).collect();
     let edges = wiring.edges;
     cycles(&drafts, &edges, problems);

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::raster::ClassTable;
+use crate::spec::expect::one_of;
 use crate::spec::kind::KindSpec;
 use crate::spec::node::{Entry, Node};
 use crate::spec::problem::Problem;
-use crate::spec::suggest::did_you_mean;
+use crate::spec::suggest::{did_you_mean, nearest};
 use crate::spec::words::{NAME_RULE, STAGE_KEYS, TOP_KEYS, is_name};
 
 use super::outputs::outputs;
@@ -35,7 +36,8 @@ impl Draft<'_> {
 /// What a stage is checked against.
 pub(super) struct Surroundings<'a> {
     pub(super) kinds: &'a [&'static KindSpec],
-    pub(super) root: &'a Path,
+    /// The project root; `None`: unknown, paths are not looked for.
+    pub(super) root: Option<&'a Path>,
     pub(super) classes: &'a ClassTable,
 }
 
@@ -103,7 +105,10 @@ fn kind(entry: &Entry, kinds: &[&'static KindSpec], problems: &mut Vec<Problem>)
         }
         (Some(_), None) => Problem::at(entry.key_place, format!("stage `{name}` does not say what it `uses`"))
             .label("has no `uses`")
-            .maybe_help(did_you_mean(name, &names, "kinds").map(|help| format!("for example `uses: train`. {help}"))),
+            .help({
+                let kind = nearest(name, names.iter().copied()).or(names.first().copied()).unwrap_or_default();
+                format!("for example `uses: {kind}`; the kinds are {}", one_of(names.iter().copied()))
+            }),
         (Some(_), Some(uses)) => {
             let text = uses.value.scalar().map_or("", |s| s.text.as_str());
             if let Some(kind) = kinds.iter().find(|k| k.name == text) {

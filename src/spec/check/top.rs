@@ -1,6 +1,6 @@
 //! The keys of a pipeline: `name`, `seed`, `budget`, `root`.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::spec::duration::parse_seconds;
@@ -72,7 +72,7 @@ pub(super) fn seed(entry: Option<&Entry>, problems: &mut Vec<Problem>) -> u64 {
         problems.push(
             Problem::at(
                 entry.value.place,
-                format!("seed: expected a whole number from 0 to {}, found {}", u64::MAX, entry.value.found()),
+                format!("seed: expected a whole number from 0 to 2^64 - 1, found {}", entry.value.found()),
             )
             .label("not a seed")
             .maybe_help(scalar.and_then(int_advice)),
@@ -115,22 +115,34 @@ pub(super) fn duration(node: &Node, path: &str, problems: &mut Vec<Problem>) -> 
 }
 
 /// The project root: `root:` relative to the file's folder, else the parent of `pipelines/`, else the file's folder.
-pub(super) fn root(entry: Option<&Entry>, folder: &Path, problems: &mut Vec<Problem>) -> PathBuf {
+/// `None` when there is no such folder, which has been noted.
+pub(super) fn root(entry: Option<&Entry>, folder: &Path, problems: &mut Vec<Problem>) -> Option<PathBuf> {
     let Some(entry) = entry else {
         let inside = folder.file_name().is_some_and(|name| name == "pipelines");
-        return folder.parent().filter(|_| inside).unwrap_or(folder).to_owned();
+        return Some(folder.parent().filter(|_| inside).unwrap_or(folder).to_owned());
     };
-    let Some(text) = text(entry, problems) else { return folder.to_owned() };
-    let root = folder.join(text);
+    let root = folder.join(text(entry, problems)?);
     if root.is_dir() {
-        return std::fs::canonicalize(&root).unwrap_or(root);
+        return Some(std::fs::canonicalize(&root).unwrap_or(root));
     }
     problems.push(
-        Problem::at(entry.value.place, format!("root: there is no folder {}", root.display()))
+        Problem::at(entry.value.place, format!("root: there is no folder {}", lexically_clean(&root).display()))
             .label("not a folder")
             .help("`root` is relative to the folder of the pipeline file"),
     );
-    root
+    None
+}
+
+/// The path without `.` and `..`, for showing.
+fn lexically_clean(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut clean, part| {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(clean.pop()),
+            part => clean.push(part),
+        }
+        clean
+    })
 }
 
 /// The text of an entry that must have one.
