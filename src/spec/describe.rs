@@ -73,6 +73,10 @@ fn section(text: &mut String, title: &str, rows: &[Row]) {
     let width = rows.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
     text.push_str(&format!("\n  {title}:\n"));
     for (name, facts, doc) in rows {
+        if facts.is_empty() {
+            text.push_str(&format!("    {name:width$}  {doc}\n"));
+            continue;
+        }
         text.push_str(&format!("    {name:width$}  {facts}\n"));
         if !doc.is_empty() {
             text.push_str(&format!("    {:width$}    {doc}\n", ""));

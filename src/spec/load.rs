@@ -1,6 +1,7 @@
 //! From a file to a checked pipeline.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::check::check;
@@ -142,17 +143,19 @@ struct Unread {
 
 fn read_text(file: &Path) -> Result<String, Box<Unread>> {
     let fail = |problem: Problem| Box::new(Unread { problem, text: Text::new(Origin::File, "") });
-    let size = std::fs::metadata(file).map_err(|error| fail(unreadable(file, &error)))?;
-    if size.is_dir() {
+    if file.is_dir() {
         let names: Vec<PathBuf> = yaml_files(file).unwrap_or_default();
         let help = (!names.is_empty()).then(|| format!("name one of the files in it: {}", file_names(&names)));
         return Err(fail(Problem::whole("expected a pipeline file, found a folder").maybe_help(help)));
     }
-    if size.len() > MAX_BYTES {
-        let message = format!("the file has {} bytes: a pipeline has at most {MAX_BYTES}", size.len());
+    let mut bytes = Vec::new();
+    // Not by the size that the system tells: a device has none and never ends.
+    let read = File::open(file).and_then(|f| f.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|error| fail(unreadable(file, &error)))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let message = format!("the file has more than {MAX_BYTES} bytes, too many for a pipeline");
         return Err(fail(Problem::whole(message).help("is this the right file?")));
     }
-    let bytes = std::fs::read(file).map_err(|error| fail(unreadable(file, &error)))?;
     String::from_utf8(bytes).map_err(|error| not_utf8(error.as_bytes(), error.utf8_error().valid_up_to()))
 }
 

@@ -1,5 +1,6 @@
 //! `--set a.b.c=v`: values from the command line, put into the tree before it is checked.
 
+use std::fmt;
 use std::path::Path;
 
 use super::kind::KindSpec;
@@ -105,6 +106,13 @@ fn move_places(node: &mut Node, place: Place) {
                 move_places(&mut entry.value, place);
             }
         }
+    }
+}
+
+impl fmt::Display for Override {
+    /// `PATH=VALUE`, as it was given.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

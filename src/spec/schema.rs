@@ -134,7 +134,7 @@ fn outputs() -> Value {
             "description": "A file or folder below the stage's own empty folder.",
             "type": "string",
             "pattern": r"^[^/*?\[][^*?\[]*$",
-            "not": { "pattern": r"(^|/)\.\.(/|$)" },
+            "not": { "pattern": r"(^|/)\.\.(/|$)|^[./]*$" },
         },
     })
 }

@@ -1,10 +1,17 @@
 //! The nearest valid name to what someone wrote.
 
+/// Longest word that is compared, in bytes: no name is longer, and comparing takes time by the square of it.
+const LONGEST: usize = 256;
+
 /// The candidate that `word` most likely was meant to be, if any is near.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST {
+        return None;
+    }
     let lower = word.to_lowercase();
     candidates
         .into_iter()
+        .filter(|candidate| candidate.len() <= LONGEST)
         .filter_map(|candidate| {
             let other = candidate.to_lowercase();
             let distance = strsim::damerau_levenshtein(&lower, &other);
@@ -27,7 +34,7 @@ pub(super) fn did_you_mean(word: &str, candidates: &[&str], noun: &str) -> Optio
         return None;
     }
     let near = nearest(word, candidates.iter().copied()).map(|name| format!("did you mean `{name}`?"));
-    let list = (candidates.len() <= LISTED || near.is_none()).then(|| {
+    let list = (near.is_none() || (2..=LISTED).contains(&candidates.len())).then(|| {
         let more = candidates.len().saturating_sub(LISTED);
         let names: Vec<String> = candidates.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };

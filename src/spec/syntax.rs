@@ -12,6 +12,9 @@ use super::text::{Place, Text};
 /// Deepest nesting of maps and lists: far more than the language has, far less than a stack.
 const MAX_DEPTH: usize = 32;
 
+/// Longest key in bytes: longer than any name, short enough for a message.
+const MAX_KEY: usize = 256;
+
 /// Reads one YAML document. The tree is there unless the syntax is broken; problems may come with it. An empty
 /// document is a null.
 pub(super) fn read(text: &Text) -> (Option<Node>, Vec<Problem>) {
@@ -138,6 +141,9 @@ impl<'t> Reader<'t> {
                 Problem::at(key.place, "merge keys (`<<`) are not part of the pipeline language")
                     .label("not known here")
                     .help("write the keys out")
+            }
+            NodeKind::Scalar(scalar) if scalar.text.len() > MAX_KEY => {
+                Problem::at(key.place, format!("a key is longer than {MAX_KEY} bytes")).label("too long")
             }
             NodeKind::Scalar(scalar) if !scalar.text.is_empty() => return Some(scalar.text.clone()),
             NodeKind::Scalar(_) => Problem::at(key.place, "a key is empty").label("expected a name before the `:`"),

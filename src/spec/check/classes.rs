@@ -93,8 +93,8 @@ fn color_of(entry: &Entry, problems: &mut Vec<Problem>) -> Option<Rgb> {
     let expected = "expected `#rrggbb` or a CSS colour name such as `red`";
     let problem = match entry.value.text() {
         Some(text) => match Rgb::parse(text) {
-            Ok(rgb) => return Some(rgb),
-            Err(_) => Problem::at(entry.value.place, format!("color: {expected}, found {}", entry.value.found()))
+            Ok(rgb) if is_opaque(text) => return Some(rgb),
+            _ => Problem::at(entry.value.place, format!("color: {expected}, found {}", entry.value.found()))
                 .label("not a colour")
                 .maybe_help(did_you_mean(text, &COLOR_NAMES, "colours")),
         },
@@ -104,4 +104,12 @@ fn color_of(entry: &Entry, problems: &mut Vec<Problem>) -> Option<Rgb> {
     };
     problems.push(problem);
     None
+}
+
+/// Whether a colour is a name or `#rgb` or `#rrggbb`: the reader takes more, and drops the opacity of `#rrggbbaa`.
+fn is_opaque(text: &str) -> bool {
+    match text.strip_prefix('#') {
+        Some(digits) => digits.len() == 3 || digits.len() == 6,
+        None => text.bytes().all(|b| b.is_ascii_alphabetic()),
+    }
 }

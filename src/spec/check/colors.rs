@@ -1,7 +1,8 @@
-//! The CSS colour names (CSS Color Module Level 4, section 6.1), for suggestions; `Rgb::parse` is what reads them.
+//! The CSS colour names (CSS Color Module Level 4, section 6.1; without
+//! its latest, which `Rgb::parse` does not know), for suggestions.
 
 /// Common ones first, as only the first few are listed when none is near.
-pub(super) const COLOR_NAMES: [&str; 141] = [
+pub(super) const COLOR_NAMES: [&str; 140] = [
     "red",
     "green",
     "blue",
@@ -119,7 +120,6 @@ pub(super) const COLOR_NAMES: [&str; 141] = [
     "pink",
     "plum",
     "powderblue",
-    "rebeccapurple",
     "rosybrown",
     "royalblue",
     "saddlebrown",
