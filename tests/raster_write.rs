@@ -1,5 +1,7 @@
 //! What the writer writes, the reader gives back, and so does the decoder of the `tiff` crate.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::fs;
 use std::path::Path;
 
@@ -107,12 +109,16 @@ fn every_type_layout_compression_and_predictor_comes_back() {
                         compression,
                         predictor,
                         planar,
+                        bigtiff: planar,
                         ..WriteOptions::new(width, height, bands, sample_type)
                     };
                     write(&path, &options, &samples);
                     let back = raster::read(&path).unwrap();
                     assert_eq!(back.samples, samples, "{options:?}");
-                    assert_eq!((back.info.compression, back.info.planar), (compression, planar));
+                    assert_eq!(
+                        (back.info.compression, back.info.planar, back.info.bigtiff),
+                        (compression, planar, planar)
+                    );
                 }
             }
         }
@@ -266,4 +272,105 @@ fn an_unfinished_raster_leaves_the_old_one_alone() {
     drop(writer);
     assert_eq!(fs::read_to_string(&path).unwrap(), "the old one");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// Writes one file of every sort into the folder `RASTER_CHECK`, for tests/golden/raster_check.py to open with GDAL:
+///
+///     RASTER_CHECK=/tmp/check cargo test --test raster_write -- --ignored && python tests/golden/raster_check.py /tmp/check
+#[test]
+#[ignore = "makes the files for tests/golden/raster_check.py"]
+fn files_for_the_gdal_check() {
+    let folder = std::path::PathBuf::from(std::env::var_os("RASTER_CHECK").expect("RASTER_CHECK names a folder"));
+    fs::create_dir_all(&folder).unwrap();
+    let utm = Georeference::from_epsg(32_633, UTM);
+    let point = Georeference {
+        geo_keys: Some(raster::GeoKeys::from_epsg(32_633, false)),
+        pixel_is: PixelIs::Point,
+        ..utm.clone()
+    };
+    let rotated = Georeference::from_epsg(3035, [17.5, 5.0, 100.0, 10.0, -8.5, 200.0]);
+    let (w, h) = (131, 75);
+    let names = ["blue", "green", "red", "nir", "swir", "ndvi"].map(str::to_owned).to_vec();
+    let plain = |bands, sample_type| WriteOptions {
+        compression: Compression::None,
+        layout: Layout::Strips { rows: 8 },
+        ..WriteOptions::new(w, h, bands, sample_type)
+    };
+    let truth = WriteOptions {
+        compression: Compression::Lzw,
+        bigtiff: true,
+        band_names: vec!["remapped".to_owned()],
+        georef: utm.clone(),
+        ..WriteOptions::new(w, h, 1, SampleType::U8)
+    };
+    let files = [
+        ("scene", WriteOptions { georef: utm.clone(), band_names: names.clone(), ..plain(6, SampleType::I32) }),
+        (
+            "scene_small",
+            WriteOptions {
+                georef: utm.clone(),
+                band_names: names,
+                predictor: Predictor::Horizontal,
+                compression: Compression::Lzw,
+                ..WriteOptions::new(w, h, 6, SampleType::I32)
+            },
+        ),
+        ("truth", truth),
+        (
+            "planar",
+            WriteOptions {
+                planar: true,
+                predictor: Predictor::Horizontal,
+                nodata: Some(-9999.0),
+                ..WriteOptions::new(w, h, 3, SampleType::I16)
+            },
+        ),
+        (
+            "probabilities",
+            WriteOptions {
+                predictor: Predictor::Float,
+                nodata: Some(f64::NAN),
+                georef: utm,
+                ..WriteOptions::new(w, h, 6, SampleType::F32)
+            },
+        ),
+        (
+            "double",
+            WriteOptions {
+                predictor: Predictor::Float,
+                compression: Compression::Lzw,
+                ..WriteOptions::new(w, h, 2, SampleType::F64)
+            },
+        ),
+        ("wide", WriteOptions { predictor: Predictor::Horizontal, ..WriteOptions::new(w, h, 2, SampleType::U64) }),
+        ("signed", WriteOptions { predictor: Predictor::Horizontal, ..WriteOptions::new(w, h, 1, SampleType::I8) }),
+        ("point", WriteOptions { georef: point, ..plain(1, SampleType::U16) }),
+        ("rotated", WriteOptions { georef: rotated, ..plain(1, SampleType::U8) }),
+    ];
+    let mut expected = serde_json::Map::new();
+    for (name, options) in files {
+        let path = folder.join(format!("{name}.tif"));
+        write(&path, &options, &noise(options.sample_type, options.bands * h * w));
+        expected.insert(name.to_owned(), description(&path));
+    }
+    for (name, georef) in [("map", Georeference::from_epsg(32_633, UTM)), ("map_without_crs", Georeference::default())]
+    {
+        let path = folder.join(format!("{name}.tif"));
+        let codes: Vec<u8> = (0..851 * 848).map(|i| [0, 1, 2, 6][i / 97 % 4]).collect();
+        raster::write_labels(&path, 848, 851, &codes, &georef, &classes()).unwrap();
+        expected.insert(name.to_owned(), description(&path));
+    }
+    let expected = serde_json::to_string_pretty(&expected).unwrap();
+    fs::write(folder.join("expected.json"), expected).unwrap();
+}
+
+/// What the file says, as JSON, with the digest of its pixels.
+fn description(path: &Path) -> serde_json::Value {
+    let reader = Reader::open(path).unwrap();
+    let mut value = serde_json::to_value(reader.info()).unwrap();
+    value["sha256"] = raster::checksum_of(&reader).unwrap().into();
+    value["summary"] =
+        serde_json::to_value(raster::summary(&reader.read_all().unwrap(), reader.info().bands, reader.info().nodata))
+            .unwrap();
+    value
 }

@@ -1,6 +1,8 @@
 //! Real GeoTIFFs, each odd in its own way, must be read with the very bytes that GDAL reads. The files are not part of
 //! the project: the tests say so and pass where they are not there.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};

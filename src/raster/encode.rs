@@ -2,7 +2,7 @@
 
 use super::codec;
 use super::info::Compression;
-use super::writer::Predictor;
+use super::options::Predictor;
 
 /// How chunks are made.
 #[derive(Clone, Copy, Debug)]

@@ -7,9 +7,10 @@ use super::error::RasterError;
 use super::georef::Georeference;
 use super::info::{Layout, RasterInfo};
 use super::metadata::MetadataItem;
+use super::options::WriteOptions;
 use super::reader::{Reader, Window};
 use super::samples::{SampleType, Samples};
-use super::writer::{RasterWriter, WriteOptions};
+use super::writer::RasterWriter;
 
 /// Marks a label raster whose class names are in its metadata, with the version of that convention.
 const FORMAT_ITEM: &str = "S2PIPE_LABELS";

@@ -1,6 +1,10 @@
 //! GDAL's metadata tag: a little XML of names and values.
 
 use serde::Serialize;
+use tiff::tags::Tag;
+
+/// The tag that holds it.
+pub(super) const TAG: Tag = Tag::Unknown(42112);
 
 /// One item of the GDAL_METADATA tag (42112).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -26,7 +30,8 @@ pub(super) fn parse(xml: &str) -> Vec<MetadataItem> {
             name,
             band: attribute(attributes, "sample").and_then(|s| s.parse().ok()),
             role: attribute(attributes, "role"),
-            value: unescape(value),
+            // GDAL escapes values twice and undoes both; text that was escaped once comes through as well.
+            value: unescape(&unescape(value)),
         });
     }
     items
@@ -43,7 +48,7 @@ pub(super) fn format(items: &[MetadataItem]) -> String {
         if let Some(role) = &item.role {
             xml.push_str(&format!(" role=\"{}\"", escape(role)));
         }
-        xml.push_str(&format!(">{}</Item>\n", escape(&item.value)));
+        xml.push_str(&format!(">{}</Item>\n", escape(&escape(&item.value))));
     }
     xml.push_str("</GDALMetadata>\n");
     xml
@@ -123,6 +128,10 @@ mod tests {
             MetadataItem { name: "S2PIPE".into(), band: None, role: None, value: "1".into() },
         ];
         assert_eq!(parse(&format(&items)), items);
+        let as_gdal_has_it =
+            "<Item name=\"CLASS_1\" sample=\"0\">bog &amp;amp; &amp;quot;fen&amp;quot; &amp;lt;æøå&amp;gt;</Item>";
+        assert!(format(&items).contains(as_gdal_has_it), "{}", format(&items));
+        assert_eq!(parse("<Item name=\"K\">{ &quot;a&quot;: 0 }</Item>")[0].value, "{ \"a\": 0 }");
         assert_eq!(band_names(&items, 2), [Some("land cover".to_owned()), None]);
     }
 
