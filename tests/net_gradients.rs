@@ -1,0 +1,180 @@
+//! Every operator's gradient against central differences in f64.
+
+use candle_core::{Device, Result, Tensor, Var};
+use s2pipe::net::IGNORE;
+use s2pipe::net::ops::{self, Conv2dConfig};
+use s2pipe::net::rng::Rng;
+
+const STEP: f64 = 1e-6;
+
+fn random(seed: u64, shape: &[usize]) -> Tensor {
+    let mut rng = Rng::new(seed);
+    let values: Vec<f64> = (0..shape.iter().product()).map(|_| rng.normal()).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+/// Values at least 0.01 from 0 and from each other, so that a step crosses no kink of a rectifier or a maximum.
+fn spread(seed: u64, shape: &[usize]) -> Tensor {
+    let count: usize = shape.iter().product();
+    let mut values: Vec<f64> = (0..count).map(|i| (i as f64 - count as f64 / 2.0 + 0.5) * 0.02).collect();
+    let mut rng = Rng::new(seed);
+    for i in (1..count).rev() {
+        values.swap(i, (rng.uniform() * (i + 1) as f64) as usize);
+    }
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+/// `sum(f(inputs) * fixed random)`: a scalar that every output value moves.
+fn score(f: &impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -> Result<Tensor> {
+    let y = f(inputs)?;
+    (&y * random(1234, y.dims()))?.sum_all()
+}
+
+/// Compares each input's gradient, value by value, with `(score(v + h) - score(v - h)) / 2h`.
+fn check(name: &str, f: impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) {
+    let vars: Vec<Var> = inputs.iter().map(|t| Var::from_tensor(t).unwrap()).collect();
+    let tracked: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+    let grads = score(&f, &tracked).unwrap().backward().unwrap();
+    for (which, var) in vars.iter().enumerate() {
+        let grad = grads.get(var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let base = inputs[which].flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let at = |i: usize, h: f64| {
+            let mut moved = base.clone();
+            moved[i] += h;
+            let mut inputs = inputs.to_vec();
+            inputs[which] = Tensor::from_vec(moved, inputs[which].shape(), &Device::Cpu).unwrap();
+            score(&f, &inputs).unwrap().to_scalar::<f64>().unwrap()
+        };
+        // Every value of small inputs, an even sample of large ones.
+        for i in (0..base.len()).step_by(base.len().div_ceil(150)) {
+            let expected = (at(i, STEP) - at(i, -STEP)) / (2.0 * STEP);
+            let error = (grad[i] - expected).abs() / expected.abs().max(1.0);
+            assert!(error < 1e-6, "{name}, input {which}, value {i}: {} but differences say {expected}", grad[i]);
+        }
+    }
+}
+
+#[test]
+fn convolution() {
+    for (n, h, w, ci, co, k, stride, padding) in [
+        (1, 1, 1, 1, 1, 3, 1, 1),
+        (1, 5, 7, 1, 1, 3, 1, 1),
+        (2, 4, 3, 37, 5, 3, 1, 1),
+        (1, 3, 5, 2, 37, 3, 1, 1),
+        (2, 5, 6, 3, 4, 3, 2, 1),
+        (1, 7, 7, 2, 3, 3, 2, 0),
+        (1, 6, 4, 2, 2, 5, 3, 2),
+        (2, 3, 3, 4, 6, 1, 1, 0),
+        (1, 5, 4, 3, 2, 1, 2, 0),
+        // Large enough for several tiles, and for several groups of tiles.
+        (2, 48, 41, 3, 4, 3, 1, 1),
+    ] {
+        let inputs = [random(1, &[n, h, w, ci]), random(2, &[k, k, ci, co]), random(3, &[co])];
+        let config = Conv2dConfig { stride, padding };
+        let name = format!("conv2d {n}x{h}x{w}x{ci} to {co}, kernel {k}, {config:?}");
+        check(&name, |v| ops::conv2d(&v[0], &v[1], Some(&v[2]), config), &inputs);
+        check(&name, |v| ops::conv2d(&v[0], &v[1], None, config), &inputs[..2]);
+    }
+}
+
+#[test]
+fn convolution_of_an_input_that_needs_no_gradient() {
+    let x = random(1, &[2, 33, 30, 3]);
+    let inputs = [random(2, &[3, 3, 3, 4]), random(3, &[4])];
+    check("conv2d, weights only", |v| ops::conv2d(&x, &v[0], Some(&v[1]), Conv2dConfig::same(3)), &inputs);
+}
+
+#[test]
+fn transposed_convolution() {
+    for (n, h, w, ci, co) in [(1, 1, 1, 1, 1), (2, 3, 5, 4, 3), (1, 2, 3, 37, 2), (1, 3, 1, 2, 37), (1, 40, 30, 2, 2)] {
+        let inputs = [random(1, &[n, h, w, ci]), random(2, &[ci, 2, 2, co]), random(3, &[co])];
+        check("conv_transpose2x2", |v| ops::conv_transpose2x2(&v[0], &v[1], &v[2]), &inputs);
+    }
+}
+
+#[test]
+fn pooling_upsampling_rectifier_concatenation() {
+    for shape in [[1, 2, 2, 1], [2, 5, 7, 3], [1, 4, 6, 37]] {
+        check("max_pool2x2", |v| ops::max_pool2x2(&v[0]), &[spread(1, &shape)]);
+        check("upsample_nearest2x", |v| ops::upsample_nearest2x(&v[0]), &[random(1, &shape)]);
+        check("relu", |v| ops::relu(&v[0]), &[spread(1, &shape)]);
+        let [n, h, w, _] = shape;
+        let inputs = [random(1, &shape), random(2, &[n, h, w, 5])];
+        check("concat_channels", |v| ops::concat_channels(&v[0], &v[1]), &inputs);
+    }
+}
+
+#[test]
+fn gradients_of_two_consumers_add_up() {
+    let f = |v: &[Tensor]| {
+        let up = ops::upsample_nearest2x(&v[0])?;
+        ops::concat_channels(&ops::max_pool2x2(&up)?, &ops::relu(&v[0])?)
+    };
+    check("shared input", f, &[spread(1, &[1, 3, 5, 2])]);
+}
+
+#[test]
+fn batch_normalisation() {
+    for shape in [[1, 3, 5, 1], [2, 4, 3, 37], [3, 1, 2, 4], [1, 60, 50, 7]] {
+        let channels = shape[3];
+        let x = random(1, &shape).affine(2.0, 5.0).unwrap();
+        let inputs = [x, random(2, &[channels]), random(3, &[channels])];
+        check("batch_norm", |v| ops::batch_norm(&v[0], &v[1], &v[2], 1e-5, false).map(|r| r.0), &inputs);
+        // A shift that is large against the step keeps the rectifier's kink away from every value that is checked.
+        let beta = random(4, &[channels]).affine(0.0, 0.1).unwrap();
+        let inputs = [inputs[0].clone(), inputs[1].clone(), beta];
+        check("batch_norm, relu", |v| ops::batch_norm(&v[0], &v[1], &v[2], 1e-5, true).map(|r| r.0), &inputs);
+    }
+}
+
+#[test]
+fn cross_entropy() {
+    for (classes, weights, smoothing) in [
+        (6, None, 0.0),
+        (2, Some(vec![0.3, 2.0]), 0.0),
+        (6, Some(vec![1.0, 0.0, 2.0, 0.5, 1.0, 3.0]), 0.1),
+        (1, None, 0.5),
+    ] {
+        let targets: Vec<u8> = (0..2 * 3 * 5u8).map(|i| if i % 7 == 3 { IGNORE } else { i % classes }).collect();
+        let targets = Tensor::from_vec(targets, (2, 3, 5), &Device::Cpu).unwrap();
+        let f = |v: &[Tensor]| ops::softmax_cross_entropy(&v[0], &targets, weights.as_deref(), smoothing);
+        check("softmax_cross_entropy", f, &[random(1, &[2, 3, 5, classes.into()])]);
+        // A loss that is a part of a sum: the fused gradient must scale.
+        check("3 * softmax_cross_entropy", |v| f(v)? * 3.0, &[random(1, &[2, 3, 5, classes.into()])]);
+    }
+}
+
+#[test]
+fn without_a_label_the_loss_and_its_gradient_are_zero() {
+    let logits = Var::from_tensor(&random(1, &[1, 2, 2, 3])).unwrap();
+    let unlabelled = Tensor::from_vec(vec![IGNORE; 4], (1, 2, 2), &Device::Cpu).unwrap();
+    let weightless = Tensor::from_vec(vec![1u8; 4], (1, 2, 2), &Device::Cpu).unwrap();
+    for (targets, weights) in [(&unlabelled, None), (&weightless, Some([1.0, 0.0, 1.0].as_slice()))] {
+        let loss = ops::softmax_cross_entropy(&logits, targets, weights, 0.1).unwrap();
+        assert_eq!(loss.to_scalar::<f64>().unwrap(), 0.0);
+        let grads = loss.backward().unwrap();
+        let grad = grads.get(&logits).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(grad, vec![0.0; 12]);
+    }
+}
+
+#[test]
+fn cross_entropy_of_huge_logits_stays_finite() {
+    let logits = Tensor::from_vec(vec![1e30f32, -1e30, 0.0, 3e4, 3e4, -3e4], (1, 1, 2, 3), &Device::Cpu).unwrap();
+    let logits = Var::from_tensor(&logits).unwrap();
+    let targets = Tensor::from_vec(vec![0u8, 2], (1, 1, 2), &Device::Cpu).unwrap();
+    let loss = ops::softmax_cross_entropy(&logits, &targets, None, 0.0).unwrap();
+    let expected = (6e4 + 2f64.ln()) / 2.0;
+    assert!((f64::from(loss.to_scalar::<f32>().unwrap()) - expected).abs() < 1e-2);
+    let grads = loss.backward().unwrap();
+    let grad = grads.get(&logits).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert_eq!(grad, [0.0, 0.0, 0.0, 0.25, 0.25, -0.5]);
+}
+
+#[test]
+fn targets_beyond_the_classes_are_refused() {
+    let logits = random(1, &[1, 1, 2, 3]);
+    let targets = Tensor::from_vec(vec![0u8, 3], (1, 1, 2), &Device::Cpu).unwrap();
+    let error = ops::softmax_cross_entropy(&logits, &targets, None, 0.0).unwrap_err().to_string();
+    assert!(error.contains("a target is 3") && error.contains("only 3 classes"), "{error}");
+}

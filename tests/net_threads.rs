@@ -1,0 +1,66 @@
+//! Results have the same bits on any number of threads, and in every run.
+
+use candle_core::{Device, Tensor, Var};
+use s2pipe::net::rng::Rng;
+use s2pipe::net::{CrossEntropy, Mode, Model, ModelConfig, UNetConfig, ops, weights};
+
+fn random(seed: u64, shape: &[usize]) -> Tensor {
+    let mut rng = Rng::new(seed);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal() as f32).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn bits(t: &Tensor) -> Vec<u32> {
+    t.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|v| v.to_bits()).collect()
+}
+
+/// Runs `f` twice on each of 1, 2 and 4 threads; all must agree.
+fn assert_same_bits(name: &str, f: impl Fn() -> Vec<Vec<u32>> + Sync) {
+    let first = f();
+    for threads in [1, 2, 4, 1, 2, 4] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert!(pool.install(&f) == first, "{name} differs on {threads} threads");
+    }
+}
+
+#[test]
+fn operators() {
+    let config = ops::Conv2dConfig::same(3);
+    for (n, size, ci, co) in [(2, 64, 6, 16), (1, 33, 37, 24), (2, 8, 96, 128)] {
+        let x = Var::from_tensor(&random(1, &[n, size, size, ci])).unwrap();
+        let w = Var::from_tensor(&random(2, &[3, 3, ci, co])).unwrap();
+        let b = Var::from_tensor(&random(3, &[co])).unwrap();
+        assert_same_bits("conv2d", || {
+            let y = ops::conv2d(&x, &w, Some(&b), config).unwrap();
+            let (y, _) = ops::batch_norm(&y, &b, &b, 1e-5, true).unwrap();
+            let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+            [&x, &w, &b].iter().map(|v| bits(grads.get(v).unwrap())).chain([bits(&y)]).collect()
+        });
+        let w = Var::from_tensor(&random(2, &[ci, 2, 2, co])).unwrap();
+        assert_same_bits("conv_transpose2x2", || {
+            let y = ops::conv_transpose2x2(&x, &w, &b).unwrap();
+            let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+            [&x, &w, &b].iter().map(|v| bits(grads.get(v).unwrap())).chain([bits(&y)]).collect()
+        });
+    }
+}
+
+#[test]
+fn a_training_step_of_a_unet() {
+    let config = ModelConfig::UNet(UNetConfig { width: 8, depth: 3 });
+    let x = random(1, &[3, 48, 64, 4]);
+    let targets = Tensor::from_vec((0..3 * 48 * 64u32).map(|i| (i % 5) as u8).collect(), (3, 48, 64), &Device::Cpu);
+    let (targets, loss) = (targets.unwrap(), CrossEntropy::new(None, 0.1).unwrap());
+    assert_same_bits("the U-Net", || {
+        let model = Model::new(&config, 4, 5, 7).unwrap();
+        let loss = loss.loss(&model.forward(&x, Mode::Train).unwrap(), &targets).unwrap();
+        let grads = loss.backward().unwrap();
+        for (_, var) in model.parameters() {
+            let step = (grads.get(var).unwrap() * 0.1).unwrap();
+            var.set(&(var.as_tensor() - step).unwrap()).unwrap();
+        }
+        let logits = model.forward(&x, Mode::Eval).unwrap();
+        let state = weights::state(&model).unwrap();
+        state.iter().map(|(_, t)| bits(t)).chain([bits(&logits), bits(&loss)]).collect()
+    });
+}
