@@ -30,8 +30,8 @@ pub type RowSink<'a> = dyn FnMut(usize, usize, &[u8], &[f32]) -> Result<()> + 'a
 /// Predicts a scene of any size. `sink` gets every row once, in order, as soon as no later window touches it.
 ///
 /// A scene smaller than a window, or of a size that is no multiple of what the model needs, is mirrored at its lower and
-/// right edge. Needs memory for `window` rows of the scene: `width * window * (bands + classes)` f32. The result does not
-/// depend on `options.batch` but for the rounding of the model's own arithmetic, and not at all on the number of threads.
+/// right edge. Needs memory for `window` rows of the scene: `width * window * (bands + classes)` f32. The result depends
+/// neither on `options.batch` nor on the number of threads.
 ///
 /// # Errors
 /// [`NetError::Config`] when the options or the scene's bands do not fit the model; [`NetError::Cancelled`] when

@@ -217,7 +217,6 @@ fn constant_logits_leave_no_seam() {
 fn does_not_depend_on_batch_nor_threads() {
     let config = ModelConfig::UNet(UNetConfig { width: 4, depth: 3 });
     let model = Model::new(&config, BANDS, CLASSES, 1).unwrap();
-    let scene = Noise::new(110, 75);
     let run = |batch, threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
@@ -229,11 +228,7 @@ fn does_not_depend_on_batch_nor_threads() {
     assert!(labels.iter().any(|l| *l != labels[0]));
     assert_eq!(run(1, 2), (labels.clone(), probabilities.clone()));
     for batch in [2, 4, 100] {
-        let other = run(batch, 2);
-        let difference = probabilities.iter().zip(&other.1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(difference < 1e-5, "batch {batch}: {difference}");
-        let changed = labels.iter().zip(&other.0).filter(|(a, b)| a != b).count();
-        assert!(changed <= scene.width * scene.height / 1000, "batch {batch}: {changed} labels");
+        assert_eq!(run(batch, 2), (labels.clone(), probabilities.clone()), "batch {batch}");
     }
 }
 
