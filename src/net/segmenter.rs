@@ -18,6 +18,15 @@ pub trait Segmenter: Sync {
     /// [`super::NetError`] when the shape does not fit the network.
     fn forward(&self, bands: &Tensor, mode: Mode) -> Result<Tensor>;
 
+    /// Bands of an input pixel.
+    fn bands(&self) -> usize;
+
+    /// Classes, the channels of the logits.
+    fn classes(&self) -> usize;
+
+    /// What height and width of an input must be multiples of.
+    fn multiple(&self) -> usize;
+
     /// Where the parameters live.
     fn device(&self) -> Device {
         self.parameters().first().map_or(Device::Cpu, |(_, var)| var.device().clone())
@@ -35,5 +44,17 @@ impl Segmenter for Model {
 
     fn forward(&self, bands: &Tensor, mode: Mode) -> Result<Tensor> {
         self.forward(bands, mode)
+    }
+
+    fn bands(&self) -> usize {
+        self.bands()
+    }
+
+    fn classes(&self) -> usize {
+        self.classes()
+    }
+
+    fn multiple(&self) -> usize {
+        self.config().multiple()
     }
 }

@@ -85,6 +85,12 @@ fn config() -> TrainConfig {
     }
 }
 
+/// A training whose best epoch is not its last, so that the best weights must outlive interruptions too.
+fn wavering() -> TrainConfig {
+    let optimizer = OptimizerConfig::AdamW(AdamWConfig::with_lr(0.2));
+    TrainConfig { epochs: 6, optimizer, schedule: Schedule::Constant, seed: 2, ..config() }
+}
+
 /// What two equal trainings must have in common, byte for byte.
 fn fingerprint_of(trained: &Trained) -> (Vec<u8>, String) {
     let weights = weights::to_bytes(&trained.model, &BTreeMap::new()).unwrap();
@@ -158,7 +164,9 @@ fn is_byte_identical_twice_and_with_any_number_of_threads() {
 
 #[test]
 fn goes_on_after_interruptions_as_if_there_had_been_none() {
-    let expected = fingerprint_of(&uninterrupted(&config()));
+    let whole = uninterrupted(&wavering());
+    assert!(whole.best_epoch < 5, "best epoch {}", whole.best_epoch);
+    let expected = fingerprint_of(&whole);
     let mut rng = Rng::new(2);
     for _ in 0..4 {
         let dir = tempfile::tempdir().unwrap();
@@ -171,7 +179,7 @@ fn goes_on_after_interruptions_as_if_there_had_been_none() {
                 patience.get() == 0
             };
             let hooks = TrainHooks { cancelled: &cancelled, ..TrainHooks::quiet(dir.path()) };
-            match train(&config(), &DISCS, &hooks) {
+            match train(&wavering(), &DISCS, &hooks) {
                 Ok(trained) => break trained,
                 Err(NetError::Cancelled) => interruptions += 1,
                 Err(other) => panic!("{other}"),
@@ -185,8 +193,8 @@ fn goes_on_after_interruptions_as_if_there_had_been_none() {
 
 #[test]
 fn goes_on_after_being_killed_from_whatever_was_on_the_disk() {
-    let expected = fingerprint_of(&uninterrupted(&config()));
-    for kill_after in [2, 3, 7] {
+    let expected = fingerprint_of(&uninterrupted(&wavering()));
+    for kill_after in [2, 3, 7, 16] {
         let (dir, as_killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let on_step = |done: usize, _: usize, _: f32| {
             if done == kill_after {
@@ -196,9 +204,9 @@ fn goes_on_after_being_killed_from_whatever_was_on_the_disk() {
             }
         };
         let hooks = TrainHooks { on_step: &on_step, checkpoint_every: Duration::ZERO, ..TrainHooks::quiet(dir.path()) };
-        train(&config(), &DISCS, &hooks).unwrap();
+        train(&wavering(), &DISCS, &hooks).unwrap();
         assert!(!checkpoints(as_killed.path()).is_empty());
-        let resumed = train(&config(), &DISCS, &TrainHooks::quiet(as_killed.path())).unwrap();
+        let resumed = train(&wavering(), &DISCS, &TrainHooks::quiet(as_killed.path())).unwrap();
         assert_eq!(fingerprint_of(&resumed), expected, "killed after step {kill_after}");
     }
 }

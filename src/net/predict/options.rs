@@ -1,0 +1,98 @@
+//! What a prediction is given.
+
+use serde::{Deserialize, Serialize};
+
+use crate::net::segmenter::Segmenter;
+use crate::net::{NetError, Result};
+
+/// A scene that is read in rectangles.
+pub trait SceneSource {
+    /// Columns, at least 1.
+    fn width(&self) -> usize;
+
+    /// Rows, at least 1.
+    fn height(&self) -> usize;
+
+    /// Bands of a pixel.
+    fn bands(&self) -> usize;
+
+    /// Reads the rectangle of `height` x `width` pixels whose upper left one is (`row`, `col`); it lies within the scene.
+    /// Every pixel is asked for once, top to bottom, in full rows.
+    ///
+    /// `out` (`[height, width, band]`) becomes normalised as in training; `valid` (`[height, width]`) becomes false where
+    /// the scene has no data, and what `out` says there does not matter.
+    ///
+    /// # Errors
+    /// Whatever keeps the scene from being read.
+    fn read(
+        &self,
+        row: usize,
+        col: usize,
+        height: usize,
+        width: usize,
+        out: &mut [f32],
+        valid: &mut [bool],
+    ) -> Result<()>;
+}
+
+/// How a scene is cut up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PredictOptions {
+    /// Side of a window in pixels: a multiple of what the model needs.
+    pub window: usize,
+    /// Pixels that neighbouring windows share, at least.
+    pub overlap: usize,
+    /// Windows in one forward pass.
+    pub batch: usize,
+}
+
+impl Default for PredictOptions {
+    fn default() -> Self {
+        Self { window: 256, overlap: 64, batch: 4 }
+    }
+}
+
+impl PredictOptions {
+    pub(super) fn check(&self, model: &dyn Segmenter, scene: &dyn SceneSource) -> Result<()> {
+        let Self { window, overlap, batch } = *self;
+        let multiple = model.multiple();
+        let problem = if window == 0 || !window.is_multiple_of(multiple) {
+            let fitting = window.next_multiple_of(multiple).max(multiple);
+            format!("windows of {window} pixels do not fit the model: use a multiple of {multiple} such as {fitting}")
+        } else if overlap >= window {
+            format!("the overlap of {overlap} pixels leaves nothing of a window of {window}: use half of it at most")
+        } else if batch == 0 {
+            "batch is 1 or more, found 0".into()
+        } else if scene.width() == 0 || scene.height() == 0 {
+            format!("the scene is empty: {} x {} pixels", scene.width(), scene.height())
+        } else if scene.bands() != model.bands() {
+            format!("the model was trained on {} bands, the scene has {}", model.bands(), scene.bands())
+        } else {
+            return Ok(());
+        };
+        Err(NetError::Config(problem))
+    }
+}
+
+/// The caller's side of a prediction.
+#[derive(Clone, Copy)]
+pub struct PredictHooks<'a> {
+    /// Windows done, windows in all. Windows without data count as done.
+    pub progress: &'a dyn Fn(usize, usize),
+    /// Asked before every forward pass.
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+impl PredictHooks<'_> {
+    /// Tells nobody, never stops.
+    pub fn quiet() -> Self {
+        Self { progress: &|_, _| {}, cancelled: &|| false }
+    }
+}
+
+impl std::fmt::Debug for PredictHooks<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PredictHooks").finish_non_exhaustive()
+    }
+}
