@@ -8,7 +8,7 @@ use super::theme::{BODY, MUTED, RULE, SMALL};
 const SWATCH_WIDTH: usize = 72;
 const SWATCH_HEIGHT: usize = 48;
 const SWATCH_GAP: f64 = 20.0;
-const COLUMN_GAP: f64 = 56.0;
+const COLUMN_GAP: f64 = 44.0;
 const ROW: f64 = 88.0;
 
 /// Longest name in pixels; beyond, it is cut. Thirty letters of usual width fit.
