@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     draw("segmentation_many", &|| {
         small.segmentation("a scene with a very long name that goes on and on ".repeat(4).trim())
     })?;
-    for (width, height) in [(300, 280), (848, 851), (2400, 700), (10_980, 10_980)] {
+    for (width, height) in [(300, 280), (848, 851), (2400, 700), (500, 900), (10_980, 10_980)] {
         let world = World::new(width, height, exercise());
         draw(&format!("segmentation_{width}"), &|| world.segmentation("val_scene_0"))?;
     }

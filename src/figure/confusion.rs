@@ -12,11 +12,11 @@ use super::theme::{BODY, INK, MARGIN, MUTED, PAPER, RULE, SMALL};
 use crate::raster::{ClassTable, Rgb};
 
 /// Side of a cell with few classes and with many.
-const LARGEST_CELL: f64 = 170.0;
-const SMALLEST_CELL: f64 = 84.0;
+const LARGEST_CELL: f64 = 210.0;
+const SMALLEST_CELL: f64 = 92.0;
 
 /// Side that the whole matrix should not exceed, where cells can still be read.
-const MATRIX_SIDE: f64 = 1700.0;
+const MATRIX_SIDE: f64 = 1500.0;
 
 /// Longest class name in pixels; thirty letters of usual width fit.
 const NAME_LIMIT: f64 = 560.0;
@@ -146,7 +146,12 @@ fn draw_cell_text(canvas: &mut Canvas, middle: (f64, f64), cell: f64, shade: Rgb
     if count == 0 {
         return;
     }
-    let colour = if lightness(shade) < 58.0 { PAPER } else { INK };
+    let colour = match share {
+        // Traces of a class are there to be looked up, not to be seen first.
+        trace if trace < 0.01 => MUTED,
+        _ if lightness(shade) < 58.0 => PAPER,
+        _ => INK,
+    };
     let room = cell - 12.0;
     let percent = percentage(share);
     let size = BODY.min(cell * 0.3);

@@ -1,7 +1,7 @@
 //! How training went: loss and hold-out score over epochs.
 
 use super::axis::Ticks;
-use super::canvas::{Anchor, Canvas, Label, Stroke};
+use super::canvas::{Anchor, Canvas, HALF_CAPITAL, Label, Stroke};
 use super::error::{FigureError, Result};
 use super::header::Header;
 use super::picture::Picture;
@@ -18,7 +18,10 @@ const AXIS_ROOM: f64 = 110.0;
 /// Between the two plots.
 const GUTTER: f64 = 90.0;
 
-/// Up to so many epochs each one gets a dot.
+/// From a caption's baseline down to its plot; the mark of the best epoch stands between.
+const CAPTION: f64 = 88.0;
+
+/// Up to so many epochs each one gets a dot on a solid curve.
 const MOST_DOTS: usize = 60;
 
 /// What one epoch left. A value that is not finite is a gap in its curve.
@@ -57,7 +60,7 @@ pub fn curves(figure: &CurvesFigure<'_>) -> Result<Picture> {
         return Err(FigureError::Empty("the figure of training curves", "no epoch was finished"));
     }
     let header = Header::new(figure.title, figure.subtitle, WIDTH);
-    let top = (header.bottom() + 130.0).round();
+    let top = (header.bottom() + 176.0).round();
     let plot_width = ((WIDTH - 2.0 * MARGIN - GUTTER) / 2.0 - AXIS_ROOM).floor();
     let mut canvas = Canvas::new(WIDTH, top + PLOT_HEIGHT + 120.0 + MARGIN * 0.5);
     header.draw(&mut canvas);
@@ -78,12 +81,13 @@ pub fn curves(figure: &CurvesFigure<'_>) -> Result<Picture> {
         left,
         top,
         width: plot_width,
-        x: epoch_ticks(figure.epochs),
+        epochs: Epochs::of(figure.epochs),
         y: Ticks::around(series.iter().flat_map(Series::values).chain(zero.then_some(0.0)), 6),
     };
-    plot(left, &losses, false).draw(&mut canvas, "Loss", &losses, figure.best_epoch);
+    let best = figure.best_epoch.filter(|best| figure.epochs.iter().any(|epoch| epoch.epoch == *best));
+    plot(left, &losses, false).draw(&mut canvas, "Loss", &losses, best);
     let left = left + plot_width + GUTTER + AXIS_ROOM;
-    plot(left, &scores, true).draw(&mut canvas, "Mean Jaccard", &scores, figure.best_epoch);
+    plot(left, &scores, true).draw(&mut canvas, "Mean Jaccard on the hold-out", &scores, best);
     canvas.render()
 }
 
@@ -99,38 +103,60 @@ impl Series {
         self.points.iter().filter_map(|(_, value)| *value)
     }
 
+    fn stroke(&self) -> Stroke {
+        let stroke = Stroke::new(self.colour, 5.0);
+        if self.dashed { stroke.dashed() } else { stroke }
+    }
+
     fn is_empty(&self) -> bool {
         self.values().next().is_none()
     }
 }
 
-/// Whole epochs at whole steps, from the first to the last.
-fn epoch_ticks(epochs: &[Epoch]) -> Ticks {
-    let numbers = || epochs.iter().map(|epoch| epoch.epoch as f64);
-    let (first, last) = (numbers().fold(f64::INFINITY, f64::min), numbers().fold(0.0, f64::max));
-    let around = Ticks::around([first, last].into_iter(), 8);
-    let step = around.step.max(1.0);
-    // A single epoch stands in the middle.
-    let pad = if last > first { 0.0 } else { 1.0 };
-    Ticks { low: first - pad, high: last + pad, step }
+/// The axis of epochs: whole numbers at whole steps.
+#[derive(Clone, Copy)]
+struct Epochs {
+    first: usize,
+    last: usize,
+    step: usize,
+}
+
+impl Epochs {
+    fn of(epochs: &[Epoch]) -> Self {
+        let numbers = || epochs.iter().map(|epoch| epoch.epoch);
+        let (first, last) = (numbers().min().unwrap_or(1), numbers().max().unwrap_or(1));
+        let step = Ticks::around([first as f64, last as f64].into_iter(), 8).step.max(1.0) as usize;
+        Self { first, last, step }
+    }
+
+    /// Where an epoch lies: 0 at the first, 1 at the last; a single one in the middle.
+    fn share(self, epoch: usize) -> f64 {
+        if self.last == self.first {
+            return 0.5;
+        }
+        (epoch as f64 - self.first as f64) / (self.last - self.first) as f64
+    }
 }
 
 struct Plot {
     left: f64,
     top: f64,
     width: f64,
-    x: Ticks,
+    epochs: Epochs,
     y: Ticks,
 }
 
 impl Plot {
     fn at(&self, epoch: usize, value: f64) -> (f64, f64) {
-        let x = self.left + self.x.share(epoch as f64) * self.width;
+        let x = self.left + self.epochs.share(epoch) * self.width;
         (x, self.top + (1.0 - self.y.share(value)) * PLOT_HEIGHT)
     }
 
     fn draw(&self, canvas: &mut Canvas, caption: &str, series: &[Series], best: Option<usize>) {
-        canvas.text(self.left, self.top - 44.0, Label::new(caption, BODY).bold());
+        canvas.text(self.left, self.top - CAPTION, Label::new(caption, BODY).bold());
+        if series.len() > 1 {
+            self.draw_key(canvas, series);
+        }
         self.draw_axes(canvas);
         if let Some(best) = best {
             self.draw_best_line(canvas, best);
@@ -146,15 +172,12 @@ impl Plot {
         if let Some(best) = best {
             self.draw_best_value(canvas, series, best);
         }
-        if series.len() > 1 {
-            self.draw_key(canvas, series);
-        }
     }
 
     fn draw_axes(&self, canvas: &mut Canvas) {
         let (right, bottom) = (self.left + self.width, self.top + PLOT_HEIGHT);
         for value in self.y.values() {
-            let (_, y) = self.at(0, value);
+            let (_, y) = self.at(self.epochs.first, value);
             canvas.line((self.left, y.round()), (right, y.round()), Stroke::new(GRID, 2.0));
             let text = self.y.label(value);
             canvas.text_middle(self.left - 20.0, y, Label::new(&text, SMALL).colour(MUTED).anchor(Anchor::End));
@@ -172,25 +195,20 @@ impl Plot {
 
     /// The first epoch, and the multiples of the step after it that do not crowd it.
     fn epoch_labels(&self) -> Vec<usize> {
-        let (low, high, step) = (self.x.low, self.x.high, self.x.step);
-        let multiples = (1..).map(|i| f64::from(i) * step).take_while(|tick| *tick <= high);
-        let first = if low.fract() == 0.0 && low >= 1.0 { Some(low) } else { None };
-        let later = multiples.filter(|tick| *tick - low >= step * 0.6 || (*tick >= low && first.is_none()));
-        first.into_iter().chain(later).map(|tick| tick as usize).collect()
+        let Epochs { first, last, step } = self.epochs;
+        let multiples = (1..).map(|i| i * step).take_while(|tick| *tick <= last);
+        let later = multiples.filter(|tick| *tick > first && (tick - first) * 2 > step);
+        std::iter::once(first).chain(later).collect()
     }
 
     fn draw_series(&self, canvas: &mut Canvas, series: &Series) {
-        let stroke = Stroke::new(series.colour, 5.0);
-        let stroke = if series.dashed { stroke.dashed() } else { stroke };
-        let measured: Vec<(f64, f64)> =
-            series.points.iter().filter_map(|&(epoch, value)| Some(self.at(epoch, value?))).collect();
+        let dots = !series.dashed && series.values().count() <= MOST_DOTS;
         for run in series.points.split(|(_, value)| value.is_none()) {
             let points: Vec<_> = run.iter().filter_map(|&(epoch, value)| Some(self.at(epoch, value?))).collect();
-            canvas.polyline(&points, stroke);
-        }
-        if measured.len() <= MOST_DOTS {
-            for (x, y) in measured {
-                canvas.dot(x, y, 6.0, series.colour, Stroke::new(PAPER, 2.0));
+            canvas.polyline(&points, series.stroke());
+            // A line of one point would not be seen.
+            for &(x, y) in points.iter().filter(|_| dots || points.len() == 1) {
+                canvas.dot(x, y, 7.0, series.colour, Stroke::new(PAPER, 2.0));
             }
         }
     }
@@ -220,19 +238,15 @@ impl Plot {
         canvas.text(x + dx, y + dy, Label::new(&text, BODY).bold().anchor(anchor).halo());
     }
 
-    /// Names of the curves with a piece of line, at the upper right, where losses are not.
+    /// Names of the curves with a piece of line, at the right of the caption.
     fn draw_key(&self, canvas: &mut Canvas, series: &[Series]) {
-        let shown: Vec<&Series> = series.iter().filter(|series| !series.is_empty()).collect();
-        let widest = shown.iter().map(|series| width(series.name, SMALL, Weight::Regular)).fold(0.0, f64::max);
-        let (key_width, key_height) = (widest + 130.0, shown.len() as f64 * 46.0 + 20.0);
-        let (left, top) = (self.left + self.width - key_width - 14.0, self.top + 14.0);
-        canvas.plate(left, top, key_width, key_height);
-        for (row, series) in shown.into_iter().enumerate() {
-            let y = top + 10.0 + (row as f64 + 0.5) * 46.0;
-            let stroke = Stroke::new(series.colour, 5.0);
-            let stroke = if series.dashed { stroke.dashed() } else { stroke };
-            canvas.line((left + 14.0, y), (left + 94.0, y), stroke);
-            canvas.text_middle(left + 110.0, y, Label::new(series.name, SMALL));
+        let mut right = self.left + self.width;
+        for series in series.iter().rev().filter(|series| !series.is_empty()) {
+            let middle = self.top - CAPTION - BODY * HALF_CAPITAL;
+            let text = width(series.name, SMALL, Weight::Regular);
+            canvas.text_middle(right, middle, Label::new(series.name, SMALL).anchor(Anchor::End));
+            canvas.line((right - text - 98.0, middle), (right - text - 18.0, middle), series.stroke());
+            right -= text + 98.0 + 44.0;
         }
     }
 }

@@ -6,7 +6,7 @@ use super::error::{FigureError, Result};
 use super::header::Header;
 use super::picture::Picture;
 use super::text::{Weight, shorten, width};
-use super::theme::{BODY, GRID, INK, MARGIN, MUTED, RULE, SMALL};
+use super::theme::{BODY, GRID, INK, MARGIN, MUTED, PAPER, RULE, SMALL};
 use crate::metrics::Score;
 use crate::raster::ClassTable;
 
@@ -63,7 +63,7 @@ pub fn jaccard_bars(figure: &JaccardFigure<'_>) -> Result<Picture> {
     let plot = Plot {
         left: MARGIN + widest + 28.0,
         right: WIDTH - MARGIN - VALUE_ROOM,
-        top: header.bottom() + if figure.mean.is_some() { 250.0 } else { 60.0 },
+        top: header.bottom() + if figure.mean.is_some() { 236.0 } else { 60.0 },
         bottom: 0.0,
     };
     let plot = Plot { bottom: plot.top + figure.per_class.len() as f64 * ROW, ..plot };
@@ -135,8 +135,10 @@ fn draw_mean(canvas: &mut Canvas, plot: &Plot, header: &Header, mean: f64) {
     let half = width(&number, MEAN, Weight::Bold).max(width("mean Jaccard", BODY, Weight::Regular)) / 2.0;
     let x = plot.x(mean).round();
     let middle = x.clamp(MARGIN + half, WIDTH - MARGIN - half);
-    let baseline = header.bottom() + 70.0 + MEAN * 0.75;
+    let baseline = header.bottom() + 56.0 + MEAN * 0.75;
     canvas.text(middle, baseline, Label::new(&number, MEAN).bold().anchor(Anchor::Middle));
     canvas.text(middle, baseline + 50.0, Label::new("mean Jaccard", BODY).colour(MUTED).anchor(Anchor::Middle));
+    // A rim of paper, so that the line shows on dark bars.
+    canvas.line((x, plot.top), (x, plot.bottom), Stroke::new(PAPER, 9.0));
     canvas.line((x, baseline + 66.0), (x, plot.bottom), Stroke::new(INK, 4.0).dashed());
 }
