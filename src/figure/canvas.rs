@@ -14,6 +14,9 @@ use crate::raster::Rgb;
 /// Most pixels on a side of a JPEG.
 const JPEG_LIMIT: u32 = 65_535;
 
+/// Most pixels of a figure: half a gigabyte while it is drawn.
+const PIXEL_LIMIT: u64 = 120_000_000;
+
 /// An 8-bit sRGB raster, 3 bytes a pixel, drawn pixel for pixel.
 #[derive(Clone, Debug)]
 pub(super) struct Raster {
@@ -234,7 +237,7 @@ impl Canvas {
     pub(super) fn render(self) -> Result<Picture> {
         let (width, height) = (self.width, self.height);
         let too_large = FigureError::TooLarge { width, height };
-        if width.max(height) > JPEG_LIMIT {
+        if width.max(height) > JPEG_LIMIT || u64::from(width) * u64::from(height) > PIXEL_LIMIT {
             return Err(too_large);
         }
         let mut pixmap = Pixmap::new(width, height).ok_or(too_large)?;

@@ -15,6 +15,12 @@ use crate::raster::{ClassTable, Rgb};
 const LARGEST_CELL: f64 = 210.0;
 const SMALLEST_CELL: f64 = 92.0;
 
+/// Side of a cell where there are more classes than anyone reads numbers of: room for the name, no text.
+const BARE_CELL: f64 = 40.0;
+
+/// Most classes whose cells bear numbers.
+const MOST_WITH_TEXT: usize = 40;
+
 /// Side that the whole matrix should not exceed, where cells can still be read.
 const MATRIX_SIDE: f64 = 1500.0;
 
@@ -88,7 +94,11 @@ struct Layout {
 impl Layout {
     fn new(figure: &ConfusionFigure<'_>) -> Self {
         let count = figure.labels.len();
-        let cell = (MATRIX_SIDE / count as f64).clamp(SMALLEST_CELL, LARGEST_CELL).floor();
+        let cell = if count > MOST_WITH_TEXT {
+            BARE_CELL
+        } else {
+            (MATRIX_SIDE / count as f64).clamp(SMALLEST_CELL, LARGEST_CELL).floor()
+        };
         let name = |label: i64| shorten(&name(figure.classes, label), BODY, Weight::Regular, NAME_LIMIT);
         let names: Vec<String> = figure.labels.iter().map(|&label| name(label)).collect();
         let widest = names.iter().map(|name| width(name, BODY, Weight::Regular)).fold(0.0, f64::max);
@@ -143,12 +153,12 @@ fn draw_cells(canvas: &mut Canvas, figure: &ConfusionFigure<'_>, layout: &Layout
 
 /// Percentage above count; the text is white on dark shades. Empty cells stay empty, so that the eye finds the others.
 fn draw_cell_text(canvas: &mut Canvas, middle: (f64, f64), cell: f64, shade: Rgb, share: f64, count: u64) {
-    if count == 0 {
+    if count == 0 || cell <= BARE_CELL {
         return;
     }
     let colour = match share {
         // Traces of a class are there to be looked up, not to be seen first.
-        trace if trace < 0.01 => MUTED,
+        trace if trace < 0.015 => MUTED,
         _ if lightness(shade) < 58.0 => PAPER,
         _ => INK,
     };

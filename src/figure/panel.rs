@@ -180,6 +180,9 @@ impl Panel {
 
 /// Size of a grid once it is reduced to [`PANEL_SIDE`].
 fn reduced(width: usize, height: usize) -> (usize, usize) {
+    if width == 0 || height == 0 {
+        return (0, 0);
+    }
     let longer = width.max(height);
     if longer <= LARGEST_UNREDUCED {
         return (width, height);
