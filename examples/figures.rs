@@ -4,7 +4,10 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use s2pipe::figure::{NODATA_GREY, Panel, Picture, SegmentationFigure, segmentation};
+use s2pipe::figure::{
+    ConfusionFigure, CurvesFigure, Epoch, JaccardFigure, NODATA_GREY, Panel, Picture, SegmentationFigure, confusion,
+    curves, jaccard_bars, segmentation,
+};
 use s2pipe::metrics::{ConfusionMatrix, Score};
 use s2pipe::raster::{Class, ClassTable, Rgb};
 
@@ -27,7 +30,20 @@ fn main() -> Result<()> {
         );
         Ok(())
     };
-    for (width, height) in [(300, 280), (848, 851), (10_980, 10_980), (2400, 700)] {
+    let few = classes(&[("open land", "#e69f00"), ("forest", "#009e73")]);
+    for (name, classes) in [("exercise", exercise()), ("many", many()), ("two", few)] {
+        let score = made_up_score(&classes);
+        draw(&format!("jaccard_{name}"), &|| bars(&score, &classes))?;
+        draw(&format!("confusion_{name}"), &|| heat_map(&score, &classes))?;
+    }
+    for (name, epochs, best) in [("40", 40, Some(33)), ("3", 3, Some(3)), ("1", 1, Some(1)), ("300", 300, Some(12))] {
+        draw(&format!("curves_{name}"), &|| training(epochs, best))?;
+    }
+    let small = World { classes: many(), ..World::new(256, 256, exercise()) };
+    draw("segmentation_many", &|| {
+        small.segmentation("a scene with a very long name that goes on and on ".repeat(4).trim())
+    })?;
+    for (width, height) in [(300, 280), (848, 851), (2400, 700), (500, 900), (10_980, 10_980)] {
         let world = World::new(width, height, exercise());
         draw(&format!("segmentation_{width}"), &|| world.segmentation("val_scene_0"))?;
     }
@@ -46,6 +62,83 @@ fn exercise() -> ClassTable {
     ])
 }
 
+/// Twenty classes, some with long names, several of like colours.
+fn many() -> ClassTable {
+    classes(&[
+        ("continuous urban fabric", "#e6004d"),
+        ("discontinuous urban fabric", "#ff0000"),
+        ("industry and commerce", "#cc4df2"),
+        ("roads, railways and their land", "#cc0000"),
+        ("ports", "#e6cccc"),
+        ("airports", "#e6cce6"),
+        ("mineral extraction", "#a600cc"),
+        ("green urban areas", "#ffa6ff"),
+        ("non-irrigated arable land", "#ffffa8"),
+        ("fruit trees, berry plantations", "#f2a64d"),
+        ("pastures (beitemark på øyer)", "#e6e64d"),
+        ("broad-leaved forest", "#80ff00"),
+        ("coniferous forest", "#00a600"),
+        ("mixed forest", "#4dff00"),
+        ("natural grassland", "#ccf24d"),
+        ("moors and heathland", "#a6ff80"),
+        ("bare rock", "#cccccc"),
+        ("glaciers (isbræer)", "#a6e6cc"),
+        ("peat bogs (myr)", "#4d4dff"),
+        ("sea", "#e6f2ff"),
+    ])
+}
+
+/// A score that gets worse from class to class; the fifth class, if any, is absent.
+fn made_up_score(classes: &ClassTable) -> Score {
+    let mut matrix = ConfusionMatrix::new();
+    let codes: Vec<i64> = classes.codes().into_iter().map(i64::from).filter(|code| *code != 5).collect();
+    for (i, &truth) in codes.iter().enumerate() {
+        let size = 40_000.0 * (1.0 + 6.0 * noise(i as i64, 3).abs());
+        let right = 0.97 - 0.6 * i as f64 / codes.len() as f64;
+        for (j, &guess) in codes.iter().enumerate() {
+            let share = if i == j { right } else { (1.0 - right) * noise(i as i64, j as i64).powi(4) / 2.0 };
+            matrix.count(truth, guess, (share * size) as u64);
+        }
+    }
+    Score::of_classes(&matrix, classes)
+}
+
+fn bars(score: &Score, classes: &ClassTable) -> Result<Picture> {
+    Ok(jaccard_bars(&JaccardFigure {
+        title: "Land cover, validation scenes",
+        subtitle: "2 scenes, 1.45 M labelled pixels",
+        classes,
+        per_class: &JaccardFigure::per_class_of(score, classes),
+        mean: score.mean,
+    })?)
+}
+
+fn heat_map(score: &Score, classes: &ClassTable) -> Result<Picture> {
+    Ok(confusion(&ConfusionFigure {
+        title: "Confusion matrix",
+        subtitle: "share of each true class, and pixels",
+        classes,
+        labels: &score.labels,
+        counts: &score.confusion,
+    })?)
+}
+
+fn training(epochs: usize, best_epoch: Option<usize>) -> Result<Picture> {
+    let wobble = |i: usize, salt: i64| noise(i as i64, salt);
+    let epoch = |i: usize| {
+        let t = i as f64 / 8.0;
+        Epoch {
+            epoch: i,
+            train_loss: 0.18 + 1.5 * (-t).exp() + 0.01 * wobble(i, 1),
+            holdout_loss: (i != 7).then(|| 0.31 + 1.35 * (-t * 1.1).exp() + 0.004 * t + 0.03 * wobble(i, 2)),
+            holdout_jaccard: Some(0.71 - 0.6 * (-t).exp() + 0.02 * wobble(i, 3)),
+        }
+    };
+    let epochs: Vec<Epoch> = (1..=epochs).map(epoch).collect();
+    let (title, subtitle) = ("Training", "U-Net, width 24, depth 4 · hold-out: 15 % of the training scenes");
+    Ok(curves(&CurvesFigure { title, subtitle, epochs: &epochs, best_epoch })?)
+}
+
 fn classes(names: &[(&str, &str)]) -> ClassTable {
     let class = |(i, (name, color)): (usize, &(&str, &str))| Class {
         code: i as u8 + 1,
@@ -59,12 +152,14 @@ fn classes(names: &[(&str, &str)]) -> ClassTable {
 struct World {
     width: usize,
     height: usize,
+    /// Pixels a side of the smallest thing: more for a scene of a whole tile, to be done in seconds.
+    grain: usize,
     classes: ClassTable,
 }
 
 impl World {
     fn new(width: usize, height: usize, classes: ClassTable) -> Self {
-        Self { width, height, classes }
+        Self { width, height, grain: width.max(height).div_ceil(2400), classes }
     }
 
     fn segmentation(&self, name: &str) -> Result<Picture> {
@@ -114,39 +209,39 @@ impl World {
         }
     }
 
-    /// The landscape repeats at one scale whatever the scene's size.
+    /// A place in the landscape.
     fn place(&self, x: usize, y: usize) -> (f64, f64) {
-        (x as f64 / 70.0, y as f64 / 70.0)
+        let unit = 70.0 * self.grain as f64;
+        (x as f64 / unit, y as f64 / unit)
     }
 
     fn truth_row(&self, y: usize, row: &mut [u8]) {
         let corner = self.width / 12;
-        for (x, code) in row.iter_mut().enumerate() {
-            let (u, v) = self.place(x, y);
-            *code = if x + corner > self.width + y { 0 } else { self.code(u, v, 0.0) };
-        }
+        self.fill_row(y, row, |x, u, v| if x + corner > self.width + y { 0 } else { self.code(u, v, 0.0) });
     }
 
     fn prediction_row(&self, y: usize, row: &mut [u8]) {
-        for (x, code) in row.iter_mut().enumerate() {
-            let (u, v) = self.place(x, y);
-            *code = self.code(u + 0.05 * (v * 9.0).sin(), v + 0.06 * (u * 7.0).cos(), 0.08);
+        self.fill_row(y, row, |_, u, v| self.code(u + 0.05 * (v * 9.0).sin(), v + 0.06 * (u * 7.0).cos(), 0.001));
+    }
+
+    fn fill_row(&self, y: usize, row: &mut [u8], code: impl Fn(usize, f64, f64) -> u8) {
+        for (i, run) in row.chunks_mut(self.grain).enumerate() {
+            let (u, v) = self.place(i * self.grain, y / self.grain * self.grain);
+            run.fill(code(i * self.grain, u, v));
         }
     }
 
     fn scene_row(&self, y: usize, rgb: &mut [u8], valid: &mut [bool]) {
         let colours =
             [[0; 3], [148, 140, 134], [176, 158, 104], [110, 136, 72], [42, 62, 40], [80, 84, 58], [22, 38, 62]];
+        let mut codes = vec![0; self.width];
+        self.fill_row(y, &mut codes, |_, u, v| self.code(u, v, 0.0));
         for (x, pixel) in rgb.chunks_exact_mut(3).enumerate() {
-            valid[x] = x + self.height / 9 > y / 5 && (x + self.height < y + self.width * 2 || x < self.width);
-            valid[x] &= !(y > self.height * 9 / 10 && x < self.width / 10);
-            let (u, v) = self.place(x, y);
-            let base = colours[usize::from(self.code(u, v, 0.0))];
-            let grain = noise(x as i64, y as i64) * 18.0 + terrain(u * 5.0, v * 5.0, 7.0) * 22.0;
-            let grey = [NODATA_GREY.0, NODATA_GREY.1, NODATA_GREY.2];
+            valid[x] = x + self.height / 9 > y / 5;
+            let grain = noise(x as i64, y as i64) * 18.0;
             for band in 0..3 {
-                let value = (f64::from(base[band]) + grain).clamp(0.0, 255.0) as u8;
-                pixel[band] = if valid[x] { value } else { grey[band] };
+                let value = (colours[usize::from(codes[x])][band] + grain as i32).clamp(0, 255) as u8;
+                pixel[band] = if valid[x] { value } else { [NODATA_GREY.0, NODATA_GREY.1, NODATA_GREY.2][band] };
             }
         }
     }

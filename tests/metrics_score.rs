@@ -13,7 +13,7 @@ fn classes() -> ClassTable {
 /// Class 5 is nowhere; class 6 is in the truth and never predicted.
 fn matrix() -> ConfusionMatrix {
     let mut matrix = ConfusionMatrix::new();
-    matrix.add(&[0, 1, 1, 1, 2, 2, 6, 6], &[2, 1, 1, 2, 2, 2, 1, 2], Some(0)).unwrap();
+    matrix.add(&[0, 1, 1, 1, 2, 2, 6, 6], &[2, 1, 1, 2, 2, 2, 1, 2], Some(0)).expect("arrays of one length");
     matrix
 }
 

@@ -14,11 +14,13 @@ use crate::raster::Rgb;
 /// Most pixels on a side of a JPEG.
 const JPEG_LIMIT: u32 = 65_535;
 
+/// Most pixels of a figure: half a gigabyte while it is drawn.
+const PIXEL_LIMIT: u64 = 120_000_000;
+
 /// An 8-bit sRGB raster, 3 bytes a pixel, drawn pixel for pixel.
 #[derive(Clone, Debug)]
 pub(super) struct Raster {
     pub(super) width: usize,
-    pub(super) height: usize,
     pub(super) rgb: Vec<u8>,
 }
 
@@ -32,7 +34,7 @@ impl Raster {
                 rgb.extend([r, g, b]);
             }
         }
-        Self { width, height, rgb }
+        Self { width, rgb }
     }
 }
 
@@ -115,23 +117,30 @@ impl Stroke {
     }
 }
 
-/// Shapes in output pixels: x to the right, y down. Rasters lie below all shapes.
+/// What is drawn after one another.
+enum Layer {
+    /// SVG elements.
+    Shapes(String),
+    /// Pixels, with their upper left corner.
+    Raster(usize, usize, Raster),
+}
+
+/// Shapes, text and rasters in output pixels: x to the right, y down. What comes later lies above.
 pub(super) struct Canvas {
     width: u32,
     height: u32,
-    shapes: String,
-    rasters: Vec<(usize, usize, Raster)>,
+    layers: Vec<Layer>,
 }
 
 impl Canvas {
     /// Paper of this size; fractions of a pixel are rounded up.
     pub(super) fn new(width: f64, height: f64) -> Self {
-        Self { width: width.ceil() as u32, height: height.ceil() as u32, shapes: String::new(), rasters: Vec::new() }
+        Self { width: width.ceil() as u32, height: height.ceil() as u32, layers: Vec::new() }
     }
 
     /// Lays a raster with its upper left corner at the pixel nearest to (x, y).
     pub(super) fn raster(&mut self, x: f64, y: f64, raster: Raster) {
-        self.rasters.push((x.round() as usize, y.round() as usize, raster));
+        self.layers.push(Layer::Raster(x.round() as usize, y.round() as usize, raster));
     }
 
     pub(super) fn rect(&mut self, x: f64, y: f64, width: f64, height: f64, fill: Rgb) {
@@ -215,32 +224,43 @@ impl Canvas {
     }
 
     fn shape(&mut self, shape: std::fmt::Arguments<'_>) {
-        // Writing to a String cannot fail.
-        let _ = self.shapes.write_fmt(shape);
-        self.shapes.push('\n');
+        match self.layers.last_mut() {
+            Some(Layer::Shapes(shapes)) => {
+                // Writing to a String cannot fail.
+                let _ = shapes.write_fmt(shape);
+            }
+            _ => self.layers.push(Layer::Shapes(shape.to_string())),
+        }
     }
 
     /// Draws everything.
     pub(super) fn render(self) -> Result<Picture> {
         let (width, height) = (self.width, self.height);
         let too_large = FigureError::TooLarge { width, height };
-        if width.max(height) > JPEG_LIMIT {
+        if width.max(height) > JPEG_LIMIT || u64::from(width) * u64::from(height) > PIXEL_LIMIT {
             return Err(too_large);
         }
         let mut pixmap = Pixmap::new(width, height).ok_or(too_large)?;
         pixmap.fill(Color::WHITE);
-        for (x, y, raster) in &self.rasters {
-            blit(&mut pixmap, *x, *y, raster);
+        for layer in &self.layers {
+            match layer {
+                Layer::Raster(x, y, raster) => blit(&mut pixmap, *x, *y, raster),
+                Layer::Shapes(shapes) => draw(&mut pixmap, shapes)?,
+            }
         }
-        let svg = format!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">{}</svg>"#,
-            self.shapes
-        );
-        let tree = Tree::from_str(&svg, &options()).map_err(|error| FigureError::Drawing(error.to_string()))?;
-        resvg::render(&tree, Transform::identity(), &mut pixmap.as_mut());
         let rgb = pixmap.data().as_chunks::<4>().0.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect();
         Ok(Picture::new(width, height, rgb))
     }
+}
+
+fn draw(pixmap: &mut Pixmap, shapes: &str) -> Result<()> {
+    let (width, height) = (pixmap.width(), pixmap.height());
+    let svg = format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">{shapes}</svg>"#
+    );
+    let tree = Tree::from_str(&svg, &options()).map_err(|error| FigureError::Drawing(error.to_string()))?;
+    resvg::render(&tree, Transform::identity(), &mut pixmap.as_mut());
+    Ok(())
 }
 
 /// Copies a raster into the pixmap; what would lie outside is cut off.

@@ -60,9 +60,9 @@ pub enum FigureError {
         /// Columns of the first row that does not fit.
         columns: usize,
     },
-    /// The picture is larger than a JPEG can be.
+    /// The picture is larger than a JPEG can be, or than is drawn in reasonable memory.
     #[error(
-        "the figure would be {width} x {height} px, and a JPEG has at most 65,535 on a side: name fewer or shorter classes"
+        "the figure would be {width} x {height} px: at most 65,535 on a side and 120 million in all are drawn; name fewer classes"
     )]
     TooLarge {
         /// Columns.

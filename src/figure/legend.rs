@@ -8,7 +8,7 @@ use super::theme::{BODY, MUTED, RULE, SMALL};
 const SWATCH_WIDTH: usize = 72;
 const SWATCH_HEIGHT: usize = 48;
 const SWATCH_GAP: f64 = 20.0;
-const COLUMN_GAP: f64 = 56.0;
+const COLUMN_GAP: f64 = 44.0;
 const ROW: f64 = 88.0;
 
 /// Longest name in pixels; beyond, it is cut. Thirty letters of usual width fit.
@@ -67,5 +67,49 @@ impl Legend {
                 canvas.text_middle(text, middle + SMALL * 0.75, Label::new(&entry.note, SMALL).colour(MUTED));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figure::Hatch;
+    use crate::raster::Rgb;
+
+    fn legend(count: usize, name: &str, room: f64) -> Legend {
+        let entry = |_| Entry {
+            fill: Fill::new(Rgb(1, 2, 3), Hatch::None),
+            name: name.to_owned(),
+            note: "Jaccard 0.123".into(),
+        };
+        Legend::new((0..count).map(entry).collect(), room)
+    }
+
+    #[test]
+    fn columns_never_overlap_nor_leave_the_figure() {
+        for count in [1, 2, 7, 20, 60] {
+            for name in ["sea", "pastures and meadows on øyer og", "an endless name of many words ".repeat(9).as_str()]
+            {
+                for room in [972.0, 2616.0, 3072.0] {
+                    let legend = legend(count, name, room);
+                    let used = legend.columns as f64 * legend.column_width - COLUMN_GAP;
+                    assert!(used <= room, "{count} x {name:?} in {room}: {used}");
+                    for entry in &legend.entries {
+                        let text = width(&entry.name, BODY, Weight::Regular);
+                        let item = SWATCH_WIDTH as f64 + SWATCH_GAP + text;
+                        assert!(item + COLUMN_GAP <= legend.column_width + 0.01, "{item}");
+                    }
+                    assert!(legend.columns * legend.height() as usize / ROW as usize >= count);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn thirty_letters_are_shown_whole_and_rows_are_even() {
+        let name = "pastures and meadows on øyer og";
+        assert!(name.chars().count() > 30);
+        assert_eq!(legend(3, name, 2616.0).entries[0].name, name);
+        assert_eq!(legend(7, "grass", 1500.0).columns, 4);
     }
 }

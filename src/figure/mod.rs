@@ -23,12 +23,12 @@ mod text;
 mod theme;
 
 pub use colour::{Vision, difference};
-//pub use confusion::{ConfusionFigure, confusion};
-//pub use curves::{CurvesFigure, Epoch, curves};
+pub use confusion::{ConfusionFigure, confusion};
+pub use curves::{CurvesFigure, Epoch, curves};
 pub use distinct::{ClassFills, LEAST_DIFFERENCE, too_close};
 pub use error::FigureError;
 pub use fill::{Fill, Hatch};
-//pub use jaccard::{JaccardFigure, jaccard_bars};
+pub use jaccard::{JaccardFigure, jaccard_bars};
 pub use natural::{NODATA_GREY, Stretch, natural_colour};
 pub use panel::{PANEL_SIDE, Panel};
 pub use picture::Picture;

@@ -6,12 +6,12 @@ use super::error::{FigureError, Result, check_length};
 use super::fill::NO_DATA;
 use crate::raster::Rgb;
 
-/// Longest side of a panel in output pixels. Larger scenes are reduced to it; small ones grow by a
-/// whole factor.
-pub const PANEL_SIDE: usize = 1200;
+/// Longest side of a panel in output pixels, about: larger scenes are reduced to it, small ones grow by the whole factor
+/// that comes closest. So text, whose size is fixed, goes with maps of any scene.
+pub const PANEL_SIDE: usize = 1000;
 
-/// Longest side of a panel that was enlarged: a little more, so that scenes just over half of it grow too.
-const ENLARGED_SIDE: usize = 1400;
+/// Scenes up to this side are shown as they are: to reduce by less than a fifth costs more detail than it saves room.
+const LARGEST_UNREDUCED: usize = 1200;
 
 /// A reduced raster of one grid. Its memory does not depend on the scene's size beyond [`PANEL_SIDE`] squared.
 #[derive(Clone, Debug)]
@@ -173,14 +173,18 @@ impl Panel {
     }
 
     fn enlargement(&self) -> usize {
-        (ENLARGED_SIDE / self.size.0.max(self.size.1).max(1)).max(1)
+        let longer = self.size.0.max(self.size.1).max(1);
+        ((PANEL_SIDE + longer / 2) / longer).max(1)
     }
 }
 
-/// Size of a grid once its longer side is at most [`PANEL_SIDE`].
+/// Size of a grid once it is reduced to [`PANEL_SIDE`].
 fn reduced(width: usize, height: usize) -> (usize, usize) {
+    if width == 0 || height == 0 {
+        return (0, 0);
+    }
     let longer = width.max(height);
-    if longer <= PANEL_SIDE {
+    if longer <= LARGEST_UNREDUCED {
         return (width, height);
     }
     let scale = |side: usize| ((side * PANEL_SIDE + longer / 2) / longer).max(1).min(side);
@@ -217,14 +221,14 @@ mod tests {
     fn small_maps_grow_by_whole_factors_without_smoothing() {
         let map: Vec<u8> = (0..300 * 200).map(|i| (i % 3 + 1) as u8).collect();
         let panel = Panel::from_labels(300, 200, &map).unwrap();
-        assert_eq!(panel.figure_size(), (1200, 800));
+        assert_eq!(panel.figure_size(), (900, 600));
         let colours = [Rgb(0, 114, 178), Rgb(213, 94, 0), Rgb(240, 228, 66)];
         let class = |i: usize| Class { code: i as u8 + 1, name: String::new(), color: colours[i] };
         let fills = ClassFills::new(&ClassTable::new((0..3).map(class).collect()));
         assert_eq!(fills.of(1).hatch, Hatch::None);
         let raster = panel.paint(&fills);
         for (i, pixel) in raster.rgb.as_chunks::<3>().0.iter().enumerate() {
-            let (x, y) = (i % 1200 / 4, i / 1200 / 4);
+            let (x, y) = (i % 900 / 3, i / 900 / 3);
             let Rgb(r, g, b) = colours[usize::from(map[y * 300 + x]) - 1];
             assert_eq!(*pixel, [r, g, b]);
         }
@@ -232,14 +236,14 @@ mod tests {
 
     #[test]
     fn large_maps_show_the_code_that_covers_most() {
-        let (width, height) = (4800, 2400);
+        let (width, height) = (4000, 2000);
         // Every 4 x 4 block: 9 pixels of code 7, 7 of code 3.
         let row = |y: usize, line: &mut [u8]| -> std::result::Result<(), ()> {
             line.iter_mut().enumerate().for_each(|(x, code)| *code = if x % 4 < 3 && y % 4 < 3 { 7 } else { 3 });
             Ok(())
         };
         let panel = Panel::labels(width, height, row).unwrap();
-        assert_eq!(panel.figure_size(), (1200, 600));
+        assert_eq!(panel.figure_size(), (1000, 500));
         assert!(codes(&panel).iter().all(|&code| code == 7));
         assert!(!panel.shows(3));
     }
@@ -254,25 +258,25 @@ mod tests {
 
     #[test]
     fn scenes_are_averaged_over_pixels_with_data() {
-        let (width, height) = (2400, 2400);
+        let (width, height) = (2000, 2000);
         let row = |y: usize, rgb: &mut [u8], valid: &mut [bool]| -> std::result::Result<(), ()> {
             rgb.as_chunks_mut::<3>().0.iter_mut().enumerate().for_each(|(x, pixel)| {
                 *pixel = if x % 2 == 0 { [10, 100, 255] } else { [20, 200, 0] };
-                valid[x] = y >= 1200 || x % 2 == 0;
+                valid[x] = y >= 1000 || x % 2 == 0;
             });
-            valid[2398..].fill(false);
+            valid[1998..].fill(false);
             Ok(())
         };
         let panel = Panel::rgb(width, height, row).unwrap();
         let Content::Colours(colours) = &panel.content else { panic!("codes") };
         assert_eq!(colours[0], Some([10, 100, 255]));
-        assert_eq!(colours[1199 * 1200], Some([15, 150, 128]));
-        assert_eq!(colours[1199], None);
+        assert_eq!(colours[999 * 1000], Some([15, 150, 128]));
+        assert_eq!(colours[999], None);
     }
 
     #[test]
     fn every_source_pixel_belongs_to_one_output_pixel() {
-        for (source, out) in [(10_980, 1200), (1201, 1200), (1700, 1200), (850, 850)] {
+        for (source, out) in [(10_980, 1000), (1201, 1000), (1700, 999), (850, 850)] {
             let covered: Vec<usize> = (0..out).flat_map(|at| span(at, out, source)).collect();
             assert_eq!(covered, (0..source).collect::<Vec<_>>());
             assert!((0..out).all(|at| !span(at, out, source).is_empty()));

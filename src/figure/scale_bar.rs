@@ -10,6 +10,9 @@ const SHARE: f64 = 0.25;
 const BAR: f64 = 10.0;
 const PAD: f64 = 16.0;
 
+/// From the panel's edges.
+const INSET: f64 = 20.0;
+
 /// A round ground length and its length in output pixels.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct ScaleBar {
@@ -32,12 +35,15 @@ impl ScaleBar {
         Some(Self { label, pixels: metres / metres_per_pixel })
     }
 
-    /// Draws the bar into the lower left corner of the panel at (x, y) with this height.
-    pub(super) fn draw(&self, canvas: &mut Canvas, x: f64, y: f64, panel_height: f64) {
+    /// Draws the bar into the lower left corner of the panel at (x, y), unless the panel is too small to hold it.
+    pub(super) fn draw(&self, canvas: &mut Canvas, (x, y): (f64, f64), (panel_width, panel_height): (f64, f64)) {
         let text = width(&self.label, SMALL, Weight::Bold);
         let inner = self.pixels.max(text);
         let (plate_width, plate_height) = (inner + 2.0 * PAD, SMALL + BAR + 2.4 * PAD);
-        let (left, top) = (x + 20.0, y + panel_height - 20.0 - plate_height);
+        if plate_width + 2.0 * INSET > panel_width || plate_height + 2.0 * INSET > panel_height {
+            return;
+        }
+        let (left, top) = (x + INSET, y + panel_height - INSET - plate_height);
         canvas.plate(left, top, plate_width, plate_height);
         let middle = left + plate_width / 2.0;
         canvas.text(middle, top + PAD + SMALL * 0.75, Label::new(&self.label, SMALL).bold().anchor(Anchor::Middle));

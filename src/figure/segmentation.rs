@@ -21,6 +21,12 @@ const SPACE: f64 = 44.0;
 /// From a caption's baseline to its panel.
 const CAPTION_GAP: f64 = 18.0;
 
+/// Room that a caption needs, however narrow its panel.
+const LEAST_COLUMN: f64 = 400.0;
+
+/// Room that title and legend need.
+const LEAST_WIDTH: f64 = 1100.0;
+
 /// Scenes wider than this times their height are stacked: side by side they would be ribbons.
 const STACK_FROM: f64 = 2.2;
 
@@ -63,7 +69,8 @@ pub fn segmentation(figure: &SegmentationFigure<'_>) -> Result<Picture> {
     let (panel_width, panel_height) = (panel_width as f64, panel_height as f64);
     let stacked = panel_width > STACK_FROM * panel_height;
     let (columns, rows) = if stacked { (1, panels.len()) } else { (panels.len(), 1) };
-    let width = 2.0 * MARGIN + columns as f64 * (panel_width + GUTTER) - GUTTER;
+    let column_pitch = panel_width.max(LEAST_COLUMN) + GUTTER;
+    let width = (2.0 * MARGIN + columns as f64 * column_pitch - GUTTER).max(LEAST_WIDTH);
     let header = Header::new(&title(figure), &subtitle(figure), width);
     let fills = ClassFills::new(figure.classes);
     let legend = Legend::new(entries(figure, &fills), width - 2.0 * MARGIN);
@@ -74,14 +81,15 @@ pub fn segmentation(figure: &SegmentationFigure<'_>) -> Result<Picture> {
     header.draw(&mut canvas);
     for (index, (caption, panel)) in panels.into_iter().enumerate() {
         let (column, row) = (index % columns, index / columns);
-        let x = MARGIN + column as f64 * (panel_width + GUTTER);
+        let x = MARGIN + column as f64 * column_pitch;
         let y = (header.bottom() + (row + 1) as f64 * panel_pitch - panel_height).round();
         canvas.text(x, y - CAPTION_GAP, Label::new(caption, BODY).bold());
         canvas.raster(x, y, panel.paint(&fills));
         canvas.frame(x, y, panel_width, panel_height, Stroke::new(RULE, 2.0));
     }
     if let Some(bar) = scale_bar(figure) {
-        bar.draw(&mut canvas, MARGIN, (header.bottom() + panel_pitch - panel_height).round(), panel_height);
+        let corner = (MARGIN, (header.bottom() + panel_pitch - panel_height).round());
+        bar.draw(&mut canvas, corner, (panel_width, panel_height));
     }
     legend.draw(&mut canvas, MARGIN, legend_top);
     canvas.render()

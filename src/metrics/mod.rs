@@ -11,4 +11,4 @@ pub use confusion::ConfusionMatrix;
 pub use csv::{confusion_csv, metrics_csv};
 pub use error::MetricsError;
 pub use rates::{Average, Averaged};
-pub use score::{SCORE_VERSION, Score, ScoreOptions};
+pub use score::{Means, SCORE_VERSION, Score, ScoreOptions, ScoreVersion};

@@ -30,7 +30,7 @@ pub struct ScoreOptions {
 #[serde(deny_unknown_fields)]
 pub struct Score {
     /// Format and version of this record.
-    pub score: Version,
+    pub score: ScoreVersion,
     /// Labels scored; the order of the rows and columns of `confusion`.
     pub labels: Vec<i64>,
     /// TP / (TP + FP + FN) of each label.
@@ -82,9 +82,9 @@ pub struct Means {
 /// Stands for [`SCORE_VERSION`]; reading any other version fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Version;
+pub struct ScoreVersion;
 
-impl TryFrom<String> for Version {
+impl TryFrom<String> for ScoreVersion {
     type Error = String;
 
     fn try_from(found: String) -> Result<Self, Self::Error> {
@@ -98,8 +98,8 @@ impl TryFrom<String> for Version {
     }
 }
 
-impl From<Version> for String {
-    fn from(_: Version) -> Self {
+impl From<ScoreVersion> for String {
+    fn from(_: ScoreVersion) -> Self {
         SCORE_VERSION.to_owned()
     }
 }
@@ -130,7 +130,7 @@ impl Score {
             labels.iter().map(|&label| (label, marginals.get(&label).map_or(0, of))).collect()
         };
         Ok(Self {
-            score: Version,
+            score: ScoreVersion,
             jaccard: by_label(ConfusionMatrix::jaccard),
             mean: mean(ConfusionMatrix::jaccard),
             average: options.average,
