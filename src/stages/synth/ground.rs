@@ -91,23 +91,26 @@ impl Ground {
         let broad = ramp(-0.05, 0.35, leafy + 0.35 * gradient(seed ^ 4, x / 5.0, y / 5.0));
         let trees = mix(CONIFER, BROADLEAF, broad);
         let age = part(stand, 1);
-        let trees = if age < 0.14 { mix(trees, YOUNG_TREES, 1.0 - 4.0 * age) } else { trees };
+        let regrowth = mix(YOUNG_TREES, DRY_GRASS, 0.7 * ramp(0.08, 0.0, age));
+        let grown = ramp(0.04, 0.27, age);
+        let trees = mix(regrowth, trees, grown);
+        // Grown crowns hide each other; seedlings do not.
         let crowns =
-            0.17 * bell(Self::speck(self.seeds.crowns, x, y)) + 0.20 * gradient(self.seeds.crowns, x / 2.6, y / 2.6);
-        lit(trees, (1.0 + crowns + 0.25 * (part(stand, 2) - 0.5)).max(0.45))
+            0.27 * bell(Self::speck(self.seeds.crowns, x, y)) + 0.22 * gradient(self.seeds.crowns, x / 2.6, y / 2.6);
+        lit(trees, (1.0 + lerp(0.6, 1.0, grown) * crowns + 0.25 * (part(stand, 2) - 0.5)).max(0.45))
     }
 
     /// One crop a parcel, in rows.
     fn field(&self, x: f32, y: f32) -> Spectrum {
         let parcel = self.fields.at(x, y);
         let bits = scatter(parcel.bits ^ 0xc0b);
-        let kind = part(bits, 0) + 0.16 * (self.season - 0.5);
+        let kind = part(bits, 0) + 0.24 * (self.season - 0.5);
         let (crop, other) = match kind {
-            k if k < 0.15 => (GREEN_CROP, LUSH_GRASS),
-            k if k < 0.33 => (DARK_CROP, BROADLEAF),
-            k if k < 0.60 => (LUSH_GRASS, DRY_GRASS),
-            k if k < 0.72 => (DRY_GRASS, RIPE_CROP),
-            k if k < 0.81 => (STUBBLE, DRY_GRASS),
+            k if k < 0.12 => (GREEN_CROP, LUSH_GRASS),
+            k if k < 0.27 => (DARK_CROP, BROADLEAF),
+            k if k < 0.63 => (LUSH_GRASS, DRY_GRASS),
+            k if k < 0.74 => (DRY_GRASS, RIPE_CROP),
+            k if k < 0.82 => (STUBBLE, DRY_GRASS),
             k if k < 0.90 => (LIGHT_SOIL, STUBBLE),
             _ => (DARK_SOIL, GRAVEL),
         };
@@ -143,12 +146,12 @@ impl Ground {
         let block = self.blocks.at(x, y);
         // Quarters change from block to block, not inside one.
         let (qx, qy) = block.centre;
-        let dense = (0.27 + 0.5 * fractal(seed ^ 5, qx / 75.0, qy / 75.0, 3)).clamp(0.1, 0.8);
+        let dense = (0.22 + 0.5 * fractal(seed ^ 5, qx / 75.0, qy / 75.0, 3)).clamp(0.1, 0.8);
         let leafy = (0.42 + 0.6 * fractal(seed ^ 6, qx / 85.0, qy / 85.0, 3)).clamp(0.12, 0.85);
         if block.border < 0.65 {
             return mix(ASPHALT, BROADLEAF, 0.4 * leafy * part(block.bits, 2));
         }
-        let works = fractal(seed ^ 3, qx / 60.0, qy / 60.0, 2) > 0.27;
+        let works = fractal(seed ^ 3, qx / 60.0, qy / 60.0, 2) > 0.3;
         let size = if works { 5.5 } else { 2.3 };
         let lot = voronoi(seed ^ 4, x / size, y / size).bits;
         let ground = if works { works_lot(lot) } else { house_lot(lot, dense, leafy) };

@@ -159,13 +159,11 @@ impl Layout {
         lerp(self.fertility(parcel.centre.0, parcel.centre.1), self.fertility(x, y), 0.4)
     }
 
-    /// Low, gentle ground near people.
+    /// Low ground of good soil near people.
     fn fertility(&self, x: f32, y: f32) -> f32 {
         let near = ramp(-2.5, 0.3, self.settlements.depth(x, y));
         let soil = fractal(self.seeds.soil, x / 120.0, y / 120.0, 3);
-        let here = self.terrain.height(x, y);
-        let climb = self.terrain.height(x + 6.0, y) + self.terrain.height(x, y + 6.0);
-        0.7 * soil + 0.45 * near - 0.8 * here - 1.5 * (climb - 2.0 * here).abs()
+        0.7 * soil + 0.45 * near - 0.9 * self.terrain.height(x, y)
     }
 
     /// Fields and pastures, with farmsteads, tracks, hedges and copses.
@@ -195,7 +193,7 @@ impl Layout {
         let seed = self.seeds.bog;
         let above = (self.terrain.height(x, y) - self.level).max(0.0);
         let shore = ramp(0.22, 0.0, above);
-        0.6 * fractal(seed, x / 26.0, y / 19.0, 2) + 0.5 * gradient(seed ^ 1, x / 80.0, y / 80.0) + 0.5 * shore
+        0.75 * fractal(seed, x / 42.0, y / 30.0, 2) + 0.4 * gradient(seed ^ 1, x / 80.0, y / 80.0) + 0.4 * shore
     }
 
     /// Forest with bogs and clearings, and grass along some shores.

@@ -92,7 +92,7 @@ pub(super) fn gradient(seed: u64, x: f32, y: f32) -> f32 {
     };
     let fade = |t: f32| t * t * t * (t * (t * 6.0 - 15.0) + 10.0);
     let (u, v) = (fade(fx), fade(fy));
-    1.414_213_6 * lerp(lerp(corner(0, 0), corner(1, 0), u), lerp(corner(0, 1), corner(1, 1), u), v)
+    std::f32::consts::SQRT_2 * lerp(lerp(corner(0, 0), corner(1, 0), u), lerp(corner(0, 1), corner(1, 1), u), v)
 }
 
 /// Fractal noise: `octaves` layers of [`gradient`], each at half the wavelength and half the height; about -1..1.

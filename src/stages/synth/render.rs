@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::codes::{FOREST, URBAN, WATER};
+use super::codes::{FOREST, URBAN, WATER, WETLAND};
 use super::ground::{Ground, Surroundings};
 use super::noise::{bell, cell, fork, gradient, part, ramp};
 use super::spectra::{CLOUD, Spectrum, mix};
@@ -117,8 +117,8 @@ impl<'a> Renderer<'a> {
     fn rows(&self, rows: Range<usize>, out: &mut [&mut [i32]]) {
         let (columns, count) = (self.width.next_multiple_of(2), rows.len().next_multiple_of(2));
         let ground = self.blurred(rows.start, count, columns);
-        for band in 0..5 {
-            for (y, row) in out[band].chunks_mut(self.width).enumerate() {
+        for (band, part) in out[..5].iter_mut().enumerate() {
+            for (y, row) in part.chunks_mut(self.width).enumerate() {
                 for (x, dn) in row.iter_mut().enumerate() {
                     // The 20 m band: the mean over the block, sensed once, given to its four pixels.
                     let block = if band == SWIR { 2 } else { 1 };
@@ -183,9 +183,49 @@ impl<'a> Renderer<'a> {
         Surroundings {
             // A line one or two pixels wide fills at most 10 of 25 pixels; 12 leaves room for bends.
             road: code == URBAN && share(2, 1, URBAN) <= 0.48,
-            shore: 1.0 - share(1, 2, WATER),
+            shore: if matches!(code, WATER | WETLAND) { 1.0 - share(1, 2, WATER) } else { 1.0 },
             // The sun stands in the south-east, its shadows point north-west.
             shade: code != FOREST && self.code(x + 1, y + 1) == FOREST,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ndvi_is_signed_and_scaled() {
+        assert_eq!(ndvi(200, 3000), 8750);
+        assert_eq!(ndvi(130, 70), -3000);
+        assert_eq!(ndvi(1, 1), 0);
+    }
+
+    #[test]
+    fn digital_numbers_stay_positive() {
+        assert_eq!(digital_number(-0.01), 1);
+        assert_eq!(digital_number(0.123_44), 1234);
+    }
+
+    #[test]
+    fn a_cloud_is_thick_in_the_middle_and_gone_outside() {
+        let cloud = Cloud { seed: 3, middle: (50.0, 50.0), radius: 20.0 };
+        assert!(cloud.cover(50.0, 50.0) > 0.9);
+        assert_eq!(cloud.cover(50.0, 95.0), 0.0);
+    }
+
+    #[test]
+    fn a_line_of_built_up_pixels_is_a_road_and_a_block_is_not() {
+        let (width, height) = (40, 30);
+        let mut cover = vec![FOREST; width * height];
+        for x in 0..width {
+            cover[4 * width + x] = URBAN;
+        }
+        for (y, x) in (12..26).flat_map(|y| (10..30).map(move |x| (y, x))) {
+            cover[y * width + x] = URBAN;
+        }
+        let renderer = Renderer::new(&cover, width, height, 1, None);
+        assert!(renderer.surroundings(20, 4, URBAN).road);
+        assert!(!renderer.surroundings(20, 18, URBAN).road);
     }
 }

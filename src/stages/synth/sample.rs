@@ -87,3 +87,47 @@ pub const SAMPLE: [SampleScene; 6] = {
         ),
     ]
 };
+
+#[cfg(test)]
+mod tests {
+    use super::super::generate::generate;
+    use super::*;
+
+    #[test]
+    fn names_and_sizes_are_like_the_exercise_s() {
+        let names: Vec<_> = SAMPLE.iter().map(SampleScene::scene_path).collect();
+        assert_eq!(names[3], "tra_scene/tra_scene_3.tif");
+        assert_eq!(SAMPLE[4].truth_path(), "val_truth/val_truth_0.tif");
+        let sides: Vec<_> = SAMPLE.iter().flat_map(|s| [s.config.width, s.config.height]).collect();
+        assert!(sides.iter().all(|side| side % 2 == 1));
+        assert!((0..sides.len()).all(|i| !sides[i + 1..].contains(&sides[i])), "no two alike");
+    }
+
+    #[test]
+    fn no_two_scenes_overlap() {
+        let covers = |s: &SampleScene, (x, y): (f64, f64)| {
+            let (w, h) = (s.config.width as f64 * SAMPLE_PIXEL, s.config.height as f64 * SAMPLE_PIXEL);
+            (s.origin.0..s.origin.0 + w).contains(&x) && (s.origin.1 - h..s.origin.1).contains(&y)
+        };
+        for (i, a) in SAMPLE.iter().enumerate() {
+            for b in &SAMPLE[i + 1..] {
+                let (w, h) = (b.config.width as f64 * SAMPLE_PIXEL, b.config.height as f64 * SAMPLE_PIXEL);
+                let corners = [(0.0, 0.0), (w, 0.0), (0.0, -h), (w, -h)];
+                assert!(corners.iter().all(|c| !covers(a, (b.origin.0 + c.0, b.origin.1 + c.1))));
+            }
+        }
+    }
+
+    #[test]
+    fn every_class_is_there_and_wetland_is_rare() {
+        for (i, sample) in SAMPLE.iter().enumerate() {
+            let truth = generate(&sample.config).unwrap().truth;
+            let share = |code| truth.iter().filter(|c| **c == code).count() as f64 / truth.len() as f64;
+            assert!([1, 2, 3, 4, 6].iter().all(|c| share(*c) > 0.03), "{}", sample.scene_path());
+            let wetland = if i == 4 { 0.0..=0.0 } else { 0.001..=0.007 };
+            assert!(wetland.contains(&share(5)), "{}: {}", sample.scene_path(), share(5));
+            assert_eq!(share(0) > 0.0, sample.config.unlabelled);
+        }
+        assert_eq!(SAMPLE.iter().filter(|s| s.config.unlabelled).count(), 1);
+    }
+}
