@@ -48,6 +48,8 @@ fn one_strip(width: u32, height: u32, compression: u32, stored: u32) -> Vec<u8> 
 
 fn open(folder: &TempDir, bytes: &[u8]) -> Result<Reader, RasterError> {
     let path = folder.path().join("damaged.tif");
+    // Some file systems wait for the disk when a file is written over, but not for a new one.
+    fs::remove_file(&path).ok();
     fs::write(&path, bytes).unwrap();
     Reader::open(&path)
 }
@@ -271,7 +273,8 @@ fn thousands_of_damaged_files_never_panic() {
     seeds.sort();
     seeds.extend(own_files(&folder));
     assert!(seeds.len() >= 17);
-    let mut random = Random(42);
+    // Other seeds, to look further by hand: RASTER_SEED=7 cargo test --test raster_damage
+    let mut random = Random(std::env::var("RASTER_SEED").map_or(42, |seed| seed.parse().unwrap()));
     let (mut fine, mut refused) = (0, 0);
     for seed in &seeds {
         let whole = fs::read(seed).unwrap();
@@ -280,6 +283,7 @@ fn thousands_of_damaged_files_never_panic() {
             mutate(&mut bytes, &mut random);
             fs::write(&path, &bytes).unwrap();
             let outcome = catch_unwind(|| read_everything(&path).map_err(|error| error.to_string()));
+            fs::remove_file(&path).unwrap();
             match outcome.unwrap_or_else(|_| panic!("{} panicked in round {round}", seed.display())) {
                 Ok(()) => fine += 1,
                 Err(message) => {

@@ -26,27 +26,51 @@ pub(super) fn capacity(compression: Compression, stored: u64) -> u64 {
     stored.saturating_mul(ratio)
 }
 
-/// Decompresses `input` into `output` and returns how many bytes it gave, at most the length of `output`; what would
-/// come after is not looked at.
-///
-/// # Errors
-/// What the decoder met, as a phrase.
-pub(super) fn decompress(compression: Compression, input: &[u8], output: &mut [u8]) -> Result<usize, String> {
-    match compression {
-        Compression::None => {
-            let len = input.len().min(output.len());
-            output[..len].copy_from_slice(&input[..len]);
-            Ok(len)
+/// Decompresses chunk after chunk; its tables are made once.
+pub(super) enum Decoder {
+    Plain,
+    PackBits,
+    Lzw(weezl::decode::Decoder),
+    Deflate(Decompress),
+    Zstd,
+}
+
+impl Decoder {
+    pub(super) fn new(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::Plain,
+            Compression::PackBits => Self::PackBits,
+            Compression::Lzw => {
+                let tiff = weezl::decode::Configuration::with_tiff_size_switch(BitOrder::Msb, 8);
+                Self::Lzw(tiff.with_yield_on_full_buffer(true).build())
+            }
+            Compression::Deflate => Self::Deflate(Decompress::new(true)),
+            Compression::Zstd => Self::Zstd,
         }
-        Compression::PackBits => unpack_bits(input, output),
-        Compression::Lzw => unlzw(input, output),
-        Compression::Deflate => inflate(input, output),
-        Compression::Zstd => unzstd(input, output),
+    }
+
+    /// Decompresses `input` into `output` and returns how many bytes it gave, at most the length of `output`; what would
+    /// come after is not looked at.
+    ///
+    /// # Errors
+    /// What the decoder met, as a phrase.
+    pub(super) fn decompress(&mut self, input: &[u8], output: &mut [u8]) -> Result<usize, String> {
+        match self {
+            Self::Plain => {
+                let len = input.len().min(output.len());
+                output[..len].copy_from_slice(&input[..len]);
+                Ok(len)
+            }
+            Self::PackBits => unpack_bits(input, output),
+            Self::Lzw(lzw) => unlzw(lzw, input, output),
+            Self::Deflate(zlib) => inflate(zlib, input, output),
+            Self::Zstd => unzstd(input, output),
+        }
     }
 }
 
-fn inflate(input: &[u8], output: &mut [u8]) -> Result<usize, String> {
-    let mut zlib = Decompress::new(true);
+fn inflate(zlib: &mut Decompress, input: &[u8], output: &mut [u8]) -> Result<usize, String> {
+    zlib.reset(true);
     loop {
         let (read, written) = (zlib.total_in() as usize, zlib.total_out() as usize);
         if written == output.len() {
@@ -62,9 +86,8 @@ fn inflate(input: &[u8], output: &mut [u8]) -> Result<usize, String> {
     }
 }
 
-fn unlzw(input: &[u8], output: &mut [u8]) -> Result<usize, String> {
-    let mut lzw =
-        weezl::decode::Configuration::with_tiff_size_switch(BitOrder::Msb, 8).with_yield_on_full_buffer(true).build();
+fn unlzw(lzw: &mut weezl::decode::Decoder, input: &[u8], output: &mut [u8]) -> Result<usize, String> {
+    lzw.reset();
     let (mut read, mut written) = (0, 0);
     while written < output.len() {
         let step = lzw.decode_bytes(&input[read..], &mut output[written..]);

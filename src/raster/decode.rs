@@ -54,27 +54,22 @@ macro_rules! stored {
 
             fn decode_row(storage: Storage, bytes: &mut [u8], row: &mut Vec<$out>) {
                 const N: usize = size_of::<$bits>();
-                let convert: fn($bits) -> $out = $convert;
+                let convert = |bits: $bits| -> $out { $convert(bits) };
                 row.clear();
                 if storage.predictor == 3 {
                     row.extend(unshuffle::<N>(bytes, storage.stride).map(|b| convert(<$bits>::from_be_bytes(b))));
                     return;
                 }
-                let (words, _) = bytes.as_chunks::<N>();
-                let read: fn([u8; N]) -> $bits = match storage.order {
-                    ByteOrder::LittleEndian => <$bits>::from_le_bytes,
-                    ByteOrder::BigEndian => <$bits>::from_be_bytes,
-                };
+                let (words, _) = bytes.as_chunks_mut::<N>();
+                if storage.order != ByteOrder::NATIVE {
+                    words.iter_mut().for_each(|word| word.reverse());
+                }
                 if storage.predictor == 2 {
-                    let mut raw: Vec<$bits> = words.iter().map(|&b| read(b)).collect();
-                    accumulate(&mut raw, storage.stride, <$bits>::wrapping_add);
-                    row.extend(raw.into_iter().map(convert));
-                    return;
+                    // In place, so that no second buffer is needed.
+                    let bits = <$bits>::from_ne_bytes;
+                    accumulate(words, storage.stride, |a, b| bits(a).wrapping_add(bits(b)).to_ne_bytes());
                 }
-                match storage.order {
-                    ByteOrder::LittleEndian => row.extend(words.iter().map(|&b| convert(<$bits>::from_le_bytes(b)))),
-                    ByteOrder::BigEndian => row.extend(words.iter().map(|&b| convert(<$bits>::from_be_bytes(b)))),
-                }
+                row.extend(words.iter().map(|&b| convert(<$bits>::from_ne_bytes(b))));
             }
         }
     )*};
@@ -85,17 +80,17 @@ macro_rules! stored {
 pub(super) struct Half;
 
 stored! {
-    u8, u8, u8, |v| v;
-    i8, u8, i8, |v| v as i8;
-    u16, u16, u16, |v| v;
-    i16, u16, i16, |v| v as i16;
-    u32, u32, u32, |v| v;
-    i32, u32, i32, |v| v as i32;
-    u64, u64, u64, |v| v;
-    i64, u64, i64, |v| v as i64;
+    u8, u8, u8, |v: u8| v;
+    i8, u8, i8, |v: u8| v as i8;
+    u16, u16, u16, |v: u16| v;
+    i16, u16, i16, |v: u16| v as i16;
+    u32, u32, u32, |v: u32| v;
+    i32, u32, i32, |v: u32| v as i32;
+    u64, u64, u64, |v: u64| v;
+    i64, u64, i64, |v: u64| v as i64;
     f32, u32, f32, f32::from_bits;
     f64, u64, f64, f64::from_bits;
-    Half, u16, f32, |v| half::f16::from_bits(v).to_f32();
+    Half, u16, f32, |v: u16| half::f16::from_bits(v).to_f32();
 }
 
 /// 1, 2 or 4 bits, most significant first, read as u8 without scaling.

@@ -36,11 +36,26 @@ pub struct GeoKeys {
 }
 
 /// The value of one key.
-#[derive(PartialEq, Debug)]
+#[derive(Debug)]
 enum Value<'a> {
     Short(u16),
     Doubles(&'a [f64]),
     Text(&'a str),
+}
+
+impl Value<'_> {
+    /// Equal but for the last digits of floating-point numbers, which not every text format brings back.
+    fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Short(a), Self::Short(b)) => a == b,
+            (Self::Text(a), Self::Text(b)) => a == b,
+            (Self::Doubles(a), Self::Doubles(b)) => {
+                let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-12 * a.abs();
+                a.len() == b.len() && a.iter().zip(*b).all(close)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl GeoKeys {
@@ -115,7 +130,11 @@ impl GeoKeys {
                     ids
                 };
                 let ids = defining(self);
-                ids == defining(other) && ids.iter().all(|&id| self.get(id) == other.get(id))
+                ids == defining(other)
+                    && ids.iter().all(|&id| match (self.get(id), other.get(id)) {
+                        (Some(a), Some(b)) => a.same(&b),
+                        (a, b) => a.is_none() && b.is_none(),
+                    })
             }
             _ => false,
         }
@@ -225,6 +244,39 @@ mod tests {
         );
         assert_eq!(esri("PROJCS[\"WGS_1984_UTM_Zone_99N\"]"), None);
         assert_eq!(esri("PROJCS[\"My_Own\"]"), None);
+    }
+
+    #[test]
+    fn user_defined_crss_are_compared_by_what_defines_them() {
+        let with = |citation: &str, inverse_flattening: f64, raster_type| GeoKeys {
+            directory: vec![
+                1,
+                1,
+                0,
+                4,
+                MODEL_TYPE,
+                0,
+                1,
+                1,
+                RASTER_TYPE,
+                0,
+                1,
+                raster_type,
+                1026,
+                ASCII_TAG,
+                4,
+                0,
+                2059,
+                DOUBLES_TAG,
+                1,
+                0,
+            ],
+            doubles: vec![inverse_flattening],
+            ascii: citation.to_owned(),
+        };
+        assert!(with("ab1|", 298.257_223_563, 1).same_crs(&with("xyz|", 298.257_223_563_000_1, 2)));
+        assert!(!with("ab1|", 298.257_223_563, 1).same_crs(&with("ab1|", 299.152_812_8, 1)));
+        assert!(!with("ab1|", 298.257_223_563, 1).same_crs(&GeoKeys::from_epsg(32_633, true)));
     }
 
     #[test]

@@ -21,6 +21,11 @@ pub enum ByteOrder {
     BigEndian,
 }
 
+impl ByteOrder {
+    /// This machine's order.
+    pub(super) const NATIVE: Self = if cfg!(target_endian = "big") { Self::BigEndian } else { Self::LittleEndian };
+}
+
 /// How strips or tiles are compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -139,28 +139,35 @@ struct Outside {
 }
 
 fn append_codes(samples: &Samples, nodata: Option<f64>, window: Window, codes: &mut Vec<u8>, outside: &mut Outside) {
-    let mut push = |index: usize, value: i128, is_nodata: bool| {
-        let code = if is_nodata { Ok(NO_LABEL) } else { u8::try_from(value) };
-        codes.push(code.unwrap_or_else(|_| {
-            outside.count += 1;
-            outside.first.get_or_insert((value, window.row + index / window.width, index % window.width));
-            NO_LABEL
-        }));
-    };
-    macro_rules! push_all {
+    macro_rules! append {
         ($values:expr) => {
-            $values.iter().enumerate().for_each(|(i, &v)| push(i, i128::from(v), nodata == Some(v as f64)))
+            codes.extend($values.iter().enumerate().map(|(index, &value)| {
+                if nodata == Some(value as f64) {
+                    return NO_LABEL;
+                }
+                u8::try_from(value).unwrap_or_else(|_| {
+                    outside.count += 1;
+                    let place = (i128::from(value), window.row + index / window.width, index % window.width);
+                    outside.first.get_or_insert(place);
+                    NO_LABEL
+                })
+            }))
         };
     }
     match samples {
-        Samples::U8(values) => push_all!(values),
-        Samples::I8(values) => push_all!(values),
-        Samples::U16(values) => push_all!(values),
-        Samples::I16(values) => push_all!(values),
-        Samples::U32(values) => push_all!(values),
-        Samples::I32(values) => push_all!(values),
-        Samples::U64(values) => push_all!(values),
-        Samples::I64(values) => push_all!(values),
+        Samples::U8(values) => match nodata {
+            Some(nodata) if nodata != f64::from(NO_LABEL) => {
+                codes.extend(values.iter().map(|&code| if f64::from(code) == nodata { NO_LABEL } else { code }));
+            }
+            _ => codes.extend_from_slice(values),
+        },
+        Samples::I8(values) => append!(values),
+        Samples::U16(values) => append!(values),
+        Samples::I16(values) => append!(values),
+        Samples::U32(values) => append!(values),
+        Samples::I32(values) => append!(values),
+        Samples::U64(values) => append!(values),
+        Samples::I64(values) => append!(values),
         // Refused before anything is read.
         Samples::F32(_) | Samples::F64(_) => {}
     }

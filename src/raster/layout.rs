@@ -110,6 +110,11 @@ impl Chunks {
         Chunk { index, offset, stored: if offset == 0 { 0 } else { stored }, rows }
     }
 
+    /// Whether some chunks are not stored.
+    pub(super) fn sparse(&self) -> bool {
+        self.offsets.contains(&0) || self.lengths.contains(&0)
+    }
+
     /// A chunk's name in messages.
     pub(super) fn name(&self, index: usize) -> String {
         let kind = if matches!(self.layout, Layout::Tiled { .. }) { "tile" } else { "strip" };

@@ -13,6 +13,9 @@ use super::info::{Compression, RasterInfo};
 use super::layout::{Chunk, Chunks};
 use super::samples::{Sample, SampleType, Samples};
 
+/// Fewer samples than this are decoded before another thread has woken up.
+const WORTH_SHARING: usize = 1 << 16;
+
 /// A rectangle of pixels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Window {
@@ -159,19 +162,29 @@ impl Reader {
         if out.is_empty() {
             return Ok(out);
         }
+        let samples = out.len();
         let mut jobs = self.jobs(window, bands, &mut out);
-        jobs.par_iter_mut().try_for_each_init(Scratch::default, |scratch, job| self.fill::<S>(job, window, scratch))?;
+        if samples < WORTH_SHARING {
+            let mut scratch = Scratch::new(self.info.compression);
+            jobs.iter_mut().try_for_each(|job| self.fill::<S>(job, window, &mut scratch))?;
+        } else {
+            let fill = |scratch: &mut _, job: &mut _| self.fill::<S>(job, window, scratch);
+            jobs.par_iter_mut().try_for_each_init(|| Scratch::new(self.info.compression), fill)?;
+        }
         Ok(out)
     }
 
     fn allocate<T: Sample>(&self, len: usize) -> Result<Vec<T>, RasterError> {
         let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
         let fail = |_| RasterError::OutOfMemory { path: self.info.path.clone(), bytes };
-        let mut out: Vec<T> = Vec::new();
-        out.try_reserve_exact(len).map_err(fail)?;
+        // Asked for once to see whether it can be had, as `vec!` would end the process; `vec!` gets pages that are zero
+        // already.
+        Vec::<T>::new().try_reserve_exact(len).map_err(fail)?;
         // Pixels of chunks that are not stored stay as they are here.
-        out.resize(len, self.info.nodata.map_or(T::default(), T::from_f64));
-        Ok(out)
+        match self.info.nodata.map(T::from_f64) {
+            Some(nodata) if self.chunks.sparse() => Ok(vec![nodata; len]),
+            _ => Ok(vec![T::default(); len]),
+        }
     }
 
     /// Cuts `out` (band, row, column) into what the chunk rows of each plane fill: disjoint, so that they can be filled
@@ -259,7 +272,7 @@ impl Reader {
         let needed = end.min(chunk.rows) * row_bytes;
         scratch.decoded.resize(needed, 0);
         let corrupt = |what| RasterError::CorruptChunk { path: self.info.path.clone(), chunk: name(), what };
-        let found = codec::decompress(self.info.compression, &scratch.stored, &mut scratch.decoded).map_err(corrupt)?;
+        let found = scratch.decoder.decompress(&scratch.stored, &mut scratch.decoded).map_err(corrupt)?;
         if found < needed {
             return Err(corrupt(format!("expected {needed} bytes, found {found}")));
         }
@@ -287,10 +300,11 @@ struct Scratch<T> {
     stored: Vec<u8>,
     decoded: Vec<u8>,
     row: Vec<T>,
+    decoder: codec::Decoder,
 }
 
-impl<T> Default for Scratch<T> {
-    fn default() -> Self {
-        Self { stored: Vec::new(), decoded: Vec::new(), row: Vec::new() }
+impl<T> Scratch<T> {
+    fn new(compression: Compression) -> Self {
+        Self { stored: Vec::new(), decoded: Vec::new(), row: Vec::new(), decoder: codec::Decoder::new(compression) }
     }
 }

@@ -205,3 +205,30 @@ fn temporary_beside(path: &Path) -> std::io::Result<NamedTempFile> {
     }
     builder.tempfile_in(directory)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raster::SampleType;
+
+    #[test]
+    fn bigtiff_begins_where_classic_tiff_could_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let is_big = |side, bands, sample_type| {
+            let options = WriteOptions::new(side, side, bands, sample_type);
+            let writer = RasterWriter::create(folder.path().join("a.tif"), &options).unwrap();
+            matches!(writer.encoder, Encoder::Big(_))
+        };
+        assert!(!is_big(10_980, 6, SampleType::I32));
+        assert!(is_big(10_980, 9, SampleType::I32));
+        assert!(!is_big(40_000, 1, SampleType::U16));
+        assert!(is_big(40_000, 1, SampleType::F32));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let options = WriteOptions::new(1, 1, 1, SampleType::U8);
+        let error = RasterWriter::create("no/such/folder/a.tif", &options).unwrap_err().to_string();
+        assert!(error.starts_with("cannot create no/such/folder/a.tif:"), "{error}");
+    }
+}
