@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use super::chunks;
 use super::element::{Element, host, same_dtype, slice, with_float};
+use super::simd;
 
 const NAME: &str = "batch_norm";
 
@@ -88,121 +89,142 @@ fn statistics<T: Element>(x: &[T], channels: usize) -> BatchStatistics {
 fn chunk_moments<T: Element>(x: &[T], channels: usize) -> (Vec<T>, Vec<T>, usize) {
     let count = x.len() / channels;
     let scale = T::from_f64(1.0 / count as f64);
-    let (mut mean, mut squares) = (vec![T::ZERO; channels], vec![T::ZERO; channels]);
-    for row in x.chunks_exact(channels) {
-        for (m, v) in mean.iter_mut().zip(row) {
-            *m += *v;
+    let mean: Vec<T> = chunks::sum_rows(x, channels).into_iter().map(|s| s * scale).collect();
+    let wide_mean = simd::repeat(&mean);
+    let mut squares = vec![T::ZERO; wide_mean.len()];
+    simd::dispatch(|| {
+        for row in x.chunks(wide_mean.len()) {
+            for ((s, m), v) in squares.iter_mut().zip(&wide_mean).zip(row) {
+                *s += (*v - *m) * (*v - *m);
+            }
         }
-    }
-    mean.iter_mut().for_each(|m| *m *= scale);
-    for row in x.chunks_exact(channels) {
-        for ((s, m), v) in squares.iter_mut().zip(&mean).zip(row) {
-            *s += (*v - *m) * (*v - *m);
-        }
-    }
-    (mean, squares, count)
+    });
+    (mean, simd::fold(&squares, channels), count)
 }
 
 /// `y = x * scale + shift`, rectified where asked.
 fn affine<T: Element>(x: &[T], scale: &[T], shift: &[T], relu: bool) -> Vec<T> {
-    let channels = scale.len();
-    let step = chunks::rows(channels) * channels;
+    let step = chunks::rows(scale.len()) * scale.len();
+    let (scale, shift) = (simd::repeat(scale), simd::repeat(shift));
+    let floor = T::from_f64(if relu { 0.0 } else { f64::NEG_INFINITY });
     let mut y = vec![T::ZERO; x.len()];
     y.par_chunks_mut(step).zip(x.par_chunks(step)).for_each(|(y, x)| {
-        for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-            for (((y, x), a), b) in y.iter_mut().zip(x).zip(scale).zip(shift) {
-                let v = *x * *a + *b;
-                *y = if relu && v <= T::ZERO { T::ZERO } else { v };
+        simd::dispatch(|| {
+            for (y, x) in y.chunks_mut(scale.len()).zip(x.chunks(scale.len())) {
+                for (((y, x), a), b) in y.iter_mut().zip(x).zip(&scale).zip(&shift) {
+                    let v = *x * *a + *b;
+                    // Not `max`: a NaN must come through, so that training sees it.
+                    *y = if v <= floor { floor } else { v };
+                }
             }
-        }
+        });
     });
     y
 }
 
-/// Operands of the backward pass.
+/// Operands of the backward pass, rows of channels repeated.
 struct Saved<'a, T> {
     x: &'a [T],
-    y: &'a [T],
     dy: &'a [T],
+    channels: usize,
     mean: Vec<T>,
-    inverse: Vec<T>,
-    relu: bool,
+    scale: Vec<T>,
+    shift: Vec<T>,
+    floor: T,
+}
+
+/// `dy` after the rectifier's gate. The gate is the forward pass' own arithmetic over again, which costs less than
+/// reading its result from memory.
+#[inline(always)]
+fn gated<T: Element>(x: T, dy: T, scale: T, shift: T, floor: T) -> T {
+    if x * scale + shift <= floor { T::ZERO } else { dy }
 }
 
 impl<T: Element> Saved<'_, T> {
-    /// `(sum dy, sum dy * xhat)` with `dy` after the rectifier's gate.
+    /// `(sum dy, sum dy * (x - mean))` with `dy` after the rectifier's gate.
     fn sums(&self) -> (Vec<T>, Vec<T>) {
-        let channels = self.mean.len();
+        let (channels, width) = (self.channels, self.mean.len());
         let parts = chunks::map(self.x.len() / channels, channels, |a, b| {
-            let mut sums = vec![T::ZERO; 2 * channels];
-            let (sum, dot) = sums.split_at_mut(channels);
-            for p in a..b {
-                let at = p * channels..(p + 1) * channels;
-                let (x, y, dy) = (&self.x[at.clone()], &self.y[at.clone()], &self.dy[at]);
-                for c in 0..channels {
-                    let d = if self.relu && y[c] <= T::ZERO { T::ZERO } else { dy[c] };
-                    sum[c] += d;
-                    dot[c] += d * (x[c] - self.mean[c]);
+            let (mut sum, mut dot) = (vec![T::ZERO; width], vec![T::ZERO; width]);
+            let (x, dy) = (&self.x[a * channels..b * channels], &self.dy[a * channels..b * channels]);
+            simd::dispatch(|| {
+                for (x, dy) in x.chunks(width).zip(dy.chunks(width)) {
+                    let parameters = self.mean.iter().zip(&self.scale).zip(&self.shift);
+                    let sums = sum.iter_mut().zip(&mut dot);
+                    for (((x, dy), ((mean, scale), shift)), (sum, dot)) in x.iter().zip(dy).zip(parameters).zip(sums) {
+                        let d = gated(*x, *dy, *scale, *shift, self.floor);
+                        *sum += d;
+                        *dot += d * (*x - *mean);
+                    }
                 }
-            }
-            sums
+            });
+            let mut both = simd::fold(&sum, channels);
+            both.append(&mut simd::fold(&dot, channels));
+            both
         });
-        let mut sums = chunks::sum(parts);
-        let mut dot = sums.split_off(channels);
-        dot.iter_mut().zip(&self.inverse).for_each(|(d, i)| *d *= *i);
-        (sums, dot)
+        let mut sum = chunks::sum(parts);
+        let dot = sum.split_off(channels);
+        (sum, dot)
     }
 
-    /// Gradient of the input.
-    fn dx(&self, gamma: &[T], dbeta: &[T], dgamma: &[T]) -> Vec<T> {
-        let channels = gamma.len();
-        let per_pixel = T::from_f64(channels as f64 / self.x.len() as f64);
-        // dx = a * dy + b * x + c, all three known a channel.
-        let a: Vec<T> = gamma.iter().zip(&self.inverse).map(|(g, i)| *g * *i).collect();
-        let b: Vec<T> = (0..channels).map(|c| T::ZERO - a[c] * self.inverse[c] * dgamma[c] * per_pixel).collect();
-        let shift: Vec<T> = (0..channels).map(|c| T::ZERO - a[c] * dbeta[c] * per_pixel).collect();
-        let step = chunks::rows(channels) * channels;
+    /// Gradient of the input, `a * dy + b * (x - mean) + c` with `a`, `b`, `c` known a channel.
+    fn dx(&self, [a, b, c]: [&[T]; 3]) -> Vec<T> {
+        let (a, b, c) = (simd::repeat(a), simd::repeat(b), simd::repeat(c));
+        let (width, step) = (self.mean.len(), chunks::rows(self.channels) * self.channels);
         let mut dx = vec![T::ZERO; self.x.len()];
-        let inputs = self.x.par_chunks(step).zip(self.y.par_chunks(step)).zip(self.dy.par_chunks(step));
-        dx.par_chunks_mut(step).zip(inputs).for_each(|(dx, ((x, y), dy))| {
-            let rows = x.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(dy.chunks_exact(channels));
-            for (dx, ((x, y), dy)) in dx.chunks_exact_mut(channels).zip(rows) {
-                for c in 0..channels {
-                    let d = if self.relu && y[c] <= T::ZERO { T::ZERO } else { dy[c] };
-                    dx[c] = a[c] * d + (b[c] * (x[c] - self.mean[c]) + shift[c]);
+        let inputs = self.x.par_chunks(step).zip(self.dy.par_chunks(step));
+        dx.par_chunks_mut(step).zip(inputs).for_each(|(dx, (x, dy))| {
+            simd::dispatch(|| {
+                for (dx, (x, dy)) in dx.chunks_mut(width).zip(x.chunks(width).zip(dy.chunks(width))) {
+                    let gate = self.scale.iter().zip(&self.shift).zip(&self.mean);
+                    let parameters = a.iter().zip(&b).zip(&c);
+                    let inputs = x.iter().zip(dy).zip(gate).zip(parameters);
+                    for (dx, (((x, dy), ((scale, shift), mean)), ((a, b), c))) in dx.iter_mut().zip(inputs) {
+                        *dx = *a * gated(*x, *dy, *scale, *shift, self.floor) + (*b * (*x - *mean) + *c);
+                    }
                 }
-            }
+            });
         });
         dx
     }
 }
 
+/// `(scale, shift)` such that the normalised value is `x * scale + shift`.
+fn scale_and_shift<T: Element>(found: &BatchStatistics, inverse: &[T], gamma: &[T], beta: &[T]) -> (Vec<T>, Vec<T>) {
+    let scale: Vec<T> = inverse.iter().zip(gamma).map(|(i, g)| *i * *g).collect();
+    let at_mean = scale.iter().zip(&found.mean).map(|(s, m)| s.to_f64() * m);
+    let shift = beta.iter().zip(at_mean).map(|(b, m)| T::from_f64(b.to_f64() - m)).collect();
+    (scale, shift)
+}
+
 impl BatchNorm {
     fn forward<T: Element>(&self, x: &[T], gamma: &[T], beta: &[T]) -> Vec<T> {
         let found = self.statistics.get_or_init(|| statistics(x, gamma.len()));
-        let scale: Vec<T> = found.inverse_deviation::<T>(self.eps).iter().zip(gamma).map(|(i, g)| *i * *g).collect();
-        let shift: Vec<T> = beta
-            .iter()
-            .zip(&scale)
-            .zip(&found.mean)
-            .map(|((b, s), m)| T::from_f64(b.to_f64() - m * s.to_f64()))
-            .collect();
+        let (scale, shift) = scale_and_shift(found, &found.inverse_deviation(self.eps), gamma, beta);
         affine(x, &scale, &shift, self.relu)
     }
 
-    fn backward<T: Element>(&self, x: &Tensor, gamma: &Tensor, y: &Tensor, dy: &Tensor) -> Result<[Tensor; 3]> {
+    fn backward<T: Element>(&self, x: &Tensor, gamma: &Tensor, beta: &Tensor, dy: &Tensor) -> Result<[Tensor; 3]> {
         let Some(found) = self.statistics.get() else { bail!("{NAME}: backward before forward") };
-        let (hx, hg, hy, hdy) = (host(NAME, x), host(NAME, gamma), host(NAME, y), host(NAME, dy));
+        let (hx, hg, hb, hdy) = (host(NAME, x), host(NAME, gamma), host(NAME, beta), host(NAME, dy));
+        let inverse = found.inverse_deviation::<T>(self.eps);
+        let (scale, shift) = scale_and_shift(found, &inverse, hg.slice()?, hb.slice()?);
         let saved = Saved::<T> {
             x: hx.slice()?,
-            y: hy.slice()?,
             dy: hdy.slice()?,
-            mean: found.mean_as(),
-            inverse: found.inverse_deviation(self.eps),
-            relu: self.relu,
+            channels: inverse.len(),
+            mean: simd::repeat(&found.mean_as()),
+            scale: simd::repeat(&scale),
+            shift: simd::repeat(&shift),
+            floor: T::from_f64(if self.relu { 0.0 } else { f64::NEG_INFINITY }),
         };
-        let (dbeta, dgamma) = saved.sums();
-        let dx = saved.dx(hg.slice()?, &dbeta, &dgamma);
+        let (dbeta, dot) = saved.sums();
+        let dgamma: Vec<T> = dot.iter().zip(&inverse).map(|(d, i)| *d * *i).collect();
+        let per_pixel = T::from_f64(1.0 / found.count as f64);
+        let slopes = scale.iter().zip(&inverse).zip(&dgamma);
+        let b: Vec<T> = slopes.map(|((s, i), d)| T::ZERO - *s * *i * *d * per_pixel).collect();
+        let c: Vec<T> = scale.iter().zip(&dbeta).map(|(s, d)| T::ZERO - *s * *d * per_pixel).collect();
+        let dx = saved.dx([&scale, &b, &c]);
         Ok([
             Tensor::from_vec(dx, x.shape(), x.device())?,
             Tensor::from_vec(dgamma, gamma.shape(), x.device())?,
@@ -240,12 +262,12 @@ impl CustomOp3 for BatchNorm {
         &self,
         x: &Tensor,
         gamma: &Tensor,
-        _beta: &Tensor,
-        y: &Tensor,
+        beta: &Tensor,
+        _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let dy = dy.contiguous()?;
-        let [dx, dgamma, dbeta] = with_float!(NAME, x.dtype(), T => self.backward::<T>(x, gamma, y, &dy))?;
+        let [dx, dgamma, dbeta] = with_float!(NAME, x.dtype(), T => self.backward::<T>(x, gamma, beta, &dy))?;
         Ok((Some(dx), Some(dgamma), Some(dbeta)))
     }
 }

@@ -8,6 +8,7 @@ use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
 use super::element::{Element, host, with_float};
+use super::simd;
 
 /// Elements that a chunk of an element-wise pass holds: 64 KiB of f32, so that a second pass over it hits the cache.
 const ELEMENTS: usize = 16 * 1024;
@@ -37,16 +38,21 @@ pub(crate) fn sum<T: Element>(parts: Vec<Vec<T>>) -> Vec<T> {
 
 /// Sum over the rows of a row-major matrix with `width` columns: the gradient of a bias.
 pub(crate) fn column_sums<T: Element>(values: &[T], width: usize) -> Vec<T> {
-    let parts = map(values.len() / width, width, |a, b| {
-        let mut sums = vec![T::ZERO; width];
-        for row in values[a * width..b * width].chunks_exact(width) {
-            for (s, v) in sums.iter_mut().zip(row) {
+    let parts = map(values.len() / width, width, |a, b| sum_rows(&values[a * width..b * width], width));
+    sum(parts)
+}
+
+/// [`column_sums`] of a matrix that fits the cache, on the calling thread.
+pub(crate) fn sum_rows<T: Element>(values: &[T], width: usize) -> Vec<T> {
+    let mut wide = simd::repeat(&vec![T::ZERO; width]);
+    simd::dispatch(|| {
+        for row in values.chunks(wide.len()) {
+            for (s, v) in wide.iter_mut().zip(row) {
                 *s += *v;
             }
         }
-        sums
     });
-    sum(parts)
+    simd::fold(&wide, width)
 }
 
 /// [`column_sums`] of a tensor over all but its last dimension.

@@ -12,6 +12,7 @@ mod element;
 mod matmul;
 mod max_pool;
 mod relu;
+mod simd;
 mod softmax;
 mod upsample;
 
