@@ -12,6 +12,9 @@ use crate::net::{NetError, Result};
 /// Checkpoints kept: the newest, and the one before in case the newest is damaged.
 const KEEP: usize = 2;
 
+/// Of a checkpoint that was written to its end.
+const EXTENSION: &str = "safetensors";
+
 /// The checkpoints of one training.
 pub(crate) struct CheckpointFolder {
     dir: PathBuf,
@@ -32,7 +35,8 @@ impl CheckpointFolder {
 
     /// The newest checkpoint that is whole and of this training. What is not is reported as a warning and passed over.
     pub(crate) fn newest(&mut self, network: &dyn Segmenter) -> Option<Saved> {
-        for path in self.files().into_iter().rev() {
+        let whole = |path: &PathBuf| path.extension().is_some_and(|e| e == EXTENSION);
+        for path in self.files().into_iter().filter(whole).rev() {
             match file::read(&path, &self.fingerprint, network) {
                 Ok(saved) => {
                     self.ours = vec![path];
@@ -49,7 +53,7 @@ impl CheckpointFolder {
     /// # Errors
     /// [`NetError::Io`] when it cannot be written; the ones before are still there.
     pub(crate) fn save(&mut self, step: usize, network: &dyn Segmenter, snapshot: &Snapshot<'_>) -> Result<()> {
-        let path = self.dir.join(format!("step-{step:010}.safetensors"));
+        let path = self.dir.join(format!("step-{step:010}.{EXTENSION}"));
         let temporary = path.with_extension("tmp");
         let written = file::write(&temporary, &self.fingerprint, network, snapshot)
             .and_then(|()| fs::rename(&temporary, &path))
@@ -75,18 +79,14 @@ impl CheckpointFolder {
         }
     }
 
-    /// All checkpoint files, by step.
+    /// All our files by step, half-written ones of a killed process included.
     fn files(&self) -> Vec<PathBuf> {
-        let is_checkpoint = |path: &PathBuf| {
-            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            name.starts_with("step-") && name.ends_with(".safetensors")
-        };
         let entries: io::Result<Vec<PathBuf>> =
             fs::read_dir(&self.dir).and_then(|entries| entries.map(|e| Ok(e?.path())).collect());
         let mut files: Vec<PathBuf> = entries
             .inspect_err(|e| tracing::warn!("checkpoint folder {} cannot be listed: {e}", self.dir.display()))
             .unwrap_or_default();
-        files.retain(is_checkpoint);
+        files.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("step-")));
         files.sort();
         files
     }

@@ -102,6 +102,10 @@ impl<'a> Session<'a> {
 
     fn resume(&mut self) -> Result<()> {
         let Some(saved) = self.folder.newest(self.network) else { return Ok(()) };
+        if saved.progress.rng != self.progress.rng {
+            tracing::warn!("the checkpoint was made with another random generator: training starts afresh");
+            return Ok(());
+        }
         saved.weights.put_into(self.network)?;
         self.optimizer.restore(saved.moments, saved.progress.optimizer_steps)?;
         self.progress = saved.progress;

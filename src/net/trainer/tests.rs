@@ -280,6 +280,40 @@ fn a_finished_training_is_taken_from_its_last_checkpoint() {
 }
 
 #[test]
+fn a_folder_that_can_no_longer_be_written_does_not_stop_the_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("checkpoints");
+    let on_step = |done: usize, _: usize, _: f32| {
+        if done == 2 {
+            std::fs::remove_dir_all(&folder).unwrap();
+            std::fs::write(&folder, "in the way").unwrap();
+        }
+    };
+    let hooks = TrainHooks { on_step: &on_step, checkpoint_every: Duration::ZERO, ..TrainHooks::quiet(&folder) };
+    let trained = train(&config(), &DISCS, &hooks).unwrap();
+    assert_eq!(fingerprint_of(&trained), fingerprint_of(&uninterrupted(&config())));
+    // From the start it is an error, and so is a request to stop that cannot leave its checkpoint.
+    assert!(matches!(train(&config(), &DISCS, &TrainHooks::quiet(&folder)), Err(NetError::Io { .. })));
+    std::fs::remove_file(&folder).unwrap();
+    let cancelled = || {
+        std::fs::remove_dir_all(&folder).unwrap();
+        true
+    };
+    let hooks = TrainHooks { cancelled: &cancelled, ..TrainHooks::quiet(&folder) };
+    assert!(matches!(train(&config(), &DISCS, &hooks), Err(NetError::Io { .. })));
+}
+
+#[test]
+fn half_written_files_of_a_killed_process_are_cleared_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let half = dir.path().join("step-0000000099.tmp");
+    std::fs::write(&half, "half").unwrap();
+    train(&config(), &DISCS, &TrainHooks::quiet(dir.path())).unwrap();
+    assert!(!half.exists());
+    assert_eq!(checkpoints(dir.path()).len(), 2);
+}
+
+#[test]
 fn ends_at_the_deadline_with_the_best_so_far() {
     let endless = TrainConfig { epochs: 1_000_000, ..config() };
     let dir = tempfile::tempdir().unwrap();
