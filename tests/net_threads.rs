@@ -1,5 +1,7 @@
 //! Results have the same bits on any number of threads, and in every run.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use candle_core::{Device, Tensor, Var};
 use s2pipe::net::rng::Rng;
 use s2pipe::net::{CrossEntropy, Mode, Model, ModelConfig, UNetConfig, ops, weights};
