@@ -1,5 +1,7 @@
 //! Operators and whole networks against PyTorch. `tests/golden/net_ops.py` made the values.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 use s2pipe::net::ops::{self, Conv2dConfig};
 use s2pipe::net::{CrossEntropy, IGNORE, Mode, Model, ModelConfig, UNetConfig, weights};

@@ -1,5 +1,7 @@
 //! Every operator's gradient against central differences in f64.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use candle_core::{Device, Result, Tensor, Var};
 use s2pipe::net::IGNORE;
 use s2pipe::net::ops::{self, Conv2dConfig};

@@ -1,5 +1,7 @@
 //! Operators against the plainest loops that say what they mean.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use candle_core::{Device, Tensor};
 use s2pipe::net::ops::{self, Conv2dConfig};
 use s2pipe::net::rng::Rng;

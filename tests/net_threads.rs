@@ -1,5 +1,7 @@
 //! Results have the same bits on any number of threads, and in every run.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use candle_core::{Device, Tensor, Var};
 use s2pipe::net::rng::Rng;
 use s2pipe::net::{CrossEntropy, Mode, Model, ModelConfig, UNetConfig, ops, weights};
@@ -63,4 +65,23 @@ fn a_training_step_of_a_unet() {
         let state = weights::state(&model).unwrap();
         state.iter().map(|(_, t)| bits(t)).chain([bits(&logits), bits(&loss)]).collect()
     });
+}
+
+#[test]
+fn recorded_gradients_equal_those_of_candles_graph() {
+    let config = ModelConfig::UNet(UNetConfig { width: 8, depth: 2 });
+    let targets = Tensor::from_vec((0..2 * 32 * 32u32).map(|i| (i % 3) as u8).collect(), (2, 32, 32), &Device::Cpu);
+    let (targets, loss) = (targets.unwrap(), CrossEntropy::new(None, 0.0).unwrap());
+    let gradients = |x: &Tensor| -> Vec<Vec<u32>> {
+        let model = Model::new(&config, 4, 3, 7).unwrap();
+        let grads = loss.loss(&model.forward(x, Mode::Train).unwrap(), &targets).unwrap().backward().unwrap();
+        // The first layer sums its weights' gradient in another order when its input's is not asked for.
+        let others = model.parameters().iter().filter(|(name, _)| name != "down.0.0.weight");
+        // Adding 0 turns a -0 of the one into the 0 of the other.
+        others.map(|(_, var)| bits(&(grads.get(var).unwrap() + 0.0).unwrap())).collect()
+    };
+    let x = random(1, &[2, 32, 32, 4]);
+    // An input that needs a gradient keeps the network on candle's graph.
+    let tracked = Var::from_tensor(&x).unwrap();
+    assert!(gradients(&x) == gradients(tracked.as_tensor()));
 }

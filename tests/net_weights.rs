@@ -1,5 +1,7 @@
 //! Models from files and back, and what they refuse.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -8,6 +8,7 @@ use super::Network;
 use super::config::ModelConfig;
 use super::parameters::{Axes, Registry};
 use super::unet::UNet;
+use crate::net::ops::tape;
 use crate::net::types::{Mode, NetError, Result};
 
 /// A network that turns images into logits, and all its tensors by name.
@@ -62,7 +63,10 @@ impl Model {
                 self.config.kind()
             )));
         }
-        Ok(self.network.forward(x, mode == Mode::Train)?)
+        Ok(match mode {
+            Mode::Train => tape::record(x, &self.parameters, || self.network.forward(x, true))?,
+            Mode::Eval => self.network.forward(x, false)?,
+        })
     }
 
     /// Trainable tensors by their PyTorch names, in the order of the layers.

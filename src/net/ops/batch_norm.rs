@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use super::chunks;
 use super::element::{Element, host, same_dtype, slice, with_float};
 use super::simd;
+use super::tape;
 
 const NAME: &str = "batch_norm";
 
@@ -52,7 +53,7 @@ pub fn batch_norm(
     same_dtype(NAME, &[x, gamma, beta])?;
     let statistics = Arc::new(OnceLock::new());
     let op = BatchNorm { eps, relu, statistics: Arc::clone(&statistics) };
-    let y = x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)?;
+    let y = tape::apply3(&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?, op)?;
     match statistics.get() {
         Some(found) => Ok((y, BatchStatistics::clone(found))),
         None => bail!("{NAME}: ran on a device without an implementation"),

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::chunks;
 use super::element::{Element, dims4, host, same_dtype, slice, with_float};
+use super::tape;
 
 const NAME: &str = "concat_channels";
 
@@ -15,7 +16,7 @@ const NAME: &str = "concat_channels";
 /// Images of different sizes, operands of different or non-float types.
 pub fn concat_channels(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     same_dtype(NAME, &[a, b])?;
-    a.contiguous()?.apply_op2(&b.contiguous()?, ConcatChannels)
+    tape::apply2(&a.contiguous()?, &b.contiguous()?, ConcatChannels)
 }
 
 struct ConcatChannels;

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::chunks;
 use super::element::{Element, dims4, host, same_dtype, slice, with_float};
 use super::matmul::{Into, Mat, matmul};
+use super::tape;
 
 const NAME: &str = "conv_transpose2x2";
 
@@ -18,7 +19,8 @@ const NAME: &str = "conv_transpose2x2";
 /// Shapes that do not fit, operands of different or non-float types.
 pub fn conv_transpose2x2(x: &Tensor, w: &Tensor, bias: &Tensor) -> Result<Tensor> {
     same_dtype(NAME, &[x, w, bias])?;
-    x.contiguous()?.apply_op3(&w.contiguous()?, &bias.contiguous()?, ConvTranspose2x2 { want_dx: x.track_op() })
+    let op = ConvTranspose2x2 { want_dx: tape::needs_gradient(x) };
+    tape::apply3(&x.contiguous()?, &w.contiguous()?, &bias.contiguous()?, op)
 }
 
 struct ConvTranspose2x2 {

@@ -5,6 +5,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDTyp
 use rayon::prelude::*;
 
 use super::element::{Element, dims4, host, slice, with_float};
+use super::tape;
 
 const NAME: &str = "max_pool2x2";
 
@@ -14,7 +15,7 @@ const NAME: &str = "max_pool2x2";
 /// # Errors
 /// An image smaller than a window, or a type that is no float.
 pub fn max_pool2x2(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(MaxPool2x2)
+    tape::apply1(&x.contiguous()?, MaxPool2x2)
 }
 
 struct MaxPool2x2;

@@ -14,6 +14,7 @@ mod max_pool;
 mod relu;
 mod simd;
 mod softmax;
+pub(crate) mod tape;
 mod upsample;
 
 pub use batch_norm::{BatchStatistics, batch_norm};

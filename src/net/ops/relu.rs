@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::chunks;
 use super::element::{Element, host, slice, with_float};
+use super::tape;
 
 const NAME: &str = "relu";
 
@@ -14,7 +15,7 @@ const NAME: &str = "relu";
 /// # Errors
 /// A type that is no float.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Relu)
+    tape::apply1(&x.contiguous()?, Relu)
 }
 
 struct Relu;

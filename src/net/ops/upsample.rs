@@ -5,6 +5,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDTyp
 use rayon::prelude::*;
 
 use super::element::{Element, dims4, host, slice, with_float};
+use super::tape;
 
 const NAME: &str = "upsample_nearest2x";
 
@@ -13,7 +14,7 @@ const NAME: &str = "upsample_nearest2x";
 /// # Errors
 /// A tensor that is no image, or a type that is no float.
 pub fn upsample_nearest2x(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(UpsampleNearest2x)
+    tape::apply1(&x.contiguous()?, UpsampleNearest2x)
 }
 
 struct UpsampleNearest2x;

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::super::chunks;
 use super::super::element::Element;
 use super::super::matmul::{Into, Mat, matmul};
+use super::super::simd;
 use super::gather::gather;
 use super::geometry::{Geometry, View};
 
@@ -40,12 +41,13 @@ pub(super) fn forward<T: Element>(g: &Geometry, x: &[T], w: &[T], bias: Option<&
     let weights = Mat::new(w, depth, co);
     let view = g.forward_view();
     let tile = tile_pixels(depth);
+    let bias = bias.map_or_else(Vec::new, simd::repeat);
     let mut y = vec![T::ZERO; g.out_pixels() * co];
     y.par_chunks_mut(tile * co).enumerate().for_each_init(Vec::new, |scratch, (i, y)| {
         let pixels = y.len() / co;
         let columns = columns(g, &view, x, i * tile, pixels, scratch);
         matmul(y, Into::Set, Mat::new(columns, pixels, depth), weights);
-        finish(y, bias, then);
+        finish(y, &bias, then);
     });
     y
 }
@@ -68,18 +70,28 @@ fn columns<'a, T: Element>(
     scratch
 }
 
-fn finish<T: Element>(y: &mut [T], bias: Option<&[T]>, then: Epilogue) {
-    if let Some(bias) = bias {
-        for row in y.chunks_exact_mut(bias.len()) {
+/// Adds `bias` (repeated to a wide row, or empty) and rectifies.
+fn finish<T: Element>(y: &mut [T], bias: &[T], then: Epilogue) {
+    if bias.is_empty() {
+        return rectify(y, then);
+    }
+    simd::dispatch(|| {
+        for row in y.chunks_mut(bias.len()) {
             for (v, b) in row.iter_mut().zip(bias) {
                 *v += *b;
             }
         }
-    }
+    });
+    rectify(y, then);
+}
+
+fn rectify<T: Element>(y: &mut [T], then: Epilogue) {
     if then == Epilogue::Relu {
-        for v in y {
-            *v = if *v > T::ZERO { *v } else { T::ZERO };
-        }
+        simd::dispatch(|| {
+            for v in y {
+                *v = if *v <= T::ZERO { T::ZERO } else { *v };
+            }
+        });
     }
 }
 

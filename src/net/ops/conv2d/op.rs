@@ -5,6 +5,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tenso
 
 use super::super::chunks;
 use super::super::element::{Element, dims4, host, same_dtype, slice, with_float};
+use super::super::tape;
 use super::geometry::{Conv2dConfig, Geometry};
 use super::kernel::{self, Epilogue};
 
@@ -15,16 +16,16 @@ const NAME: &str = "conv2d";
 /// # Errors
 /// Shapes that do not fit, operands of different or non-float types.
 pub fn conv2d(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, config: Conv2dConfig) -> Result<Tensor> {
-    let op = Conv2d { config, want_dx: x.track_op(), epilogue: Epilogue::None };
+    let op = Conv2d { config, want_dx: tape::needs_gradient(x), epilogue: Epilogue::None };
     let (x, w) = (x.contiguous()?, w.contiguous()?);
     match bias {
         None => {
             same_dtype(NAME, &[&x, &w])?;
-            x.apply_op2(&w, op)
+            tape::apply2(&x, &w, op)
         }
         Some(bias) => {
             same_dtype(NAME, &[&x, &w, bias])?;
-            x.apply_op3(&w, &bias.contiguous()?, op)
+            tape::apply3(&x, &w, &bias.contiguous()?, op)
         }
     }
 }
