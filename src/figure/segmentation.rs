@@ -8,7 +8,8 @@ use super::legend::{Entry, Legend};
 use super::panel::Panel;
 use super::picture::Picture;
 use super::scale_bar::ScaleBar;
-use super::theme::{BODY, MARGIN, RULE};
+use super::text::{Weight, shorten};
+use super::theme::{BODY, MARGIN, RULE, TITLE};
 use crate::metrics::Score;
 use crate::raster::{ClassTable, NO_LABEL};
 
@@ -71,7 +72,7 @@ pub fn segmentation(figure: &SegmentationFigure<'_>) -> Result<Picture> {
     let (columns, rows) = if stacked { (1, panels.len()) } else { (panels.len(), 1) };
     let column_pitch = panel_width.max(LEAST_COLUMN) + GUTTER;
     let width = (2.0 * MARGIN + columns as f64 * column_pitch - GUTTER).max(LEAST_WIDTH);
-    let header = Header::new(&title(figure), &subtitle(figure), width);
+    let header = Header::new(&title(figure, width - 2.0 * MARGIN), &subtitle(figure), width);
     let fills = ClassFills::new(figure.classes);
     let legend = Legend::new(entries(figure, &fills), width - 2.0 * MARGIN);
 
@@ -112,9 +113,13 @@ fn check(figure: &SegmentationFigure<'_>) -> Result<()> {
     Ok(())
 }
 
-fn title(figure: &SegmentationFigure<'_>) -> String {
+/// The name is cut where it would push the score off the title's two lines.
+fn title(figure: &SegmentationFigure<'_>, room: f64) -> String {
     match figure.scores.and_then(|score| score.mean) {
-        Some(mean) => format!("{}: mean Jaccard {mean:.3}", figure.title),
+        Some(mean) => {
+            let name = shorten(figure.title, TITLE * 0.75, Weight::Bold, room * 1.3);
+            format!("{name}: mean Jaccard {mean:.3}")
+        }
         None => figure.title.to_owned(),
     }
 }
@@ -157,4 +162,38 @@ fn scale_bar(figure: &SegmentationFigure<'_>) -> Option<ScaleBar> {
     let (panel_width, _) = figure.scene.figure_size();
     let metres = figure.pixel_size_m? * figure.scene.source_size().0 as f64 / panel_width as f64;
     ScaleBar::fit(panel_width, metres)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::ConfusionMatrix;
+
+    #[test]
+    fn however_long_the_name_the_score_stays_in_the_title() {
+        let mut matrix = ConfusionMatrix::new();
+        matrix.count(1, 1, 3);
+        matrix.count(1, 2, 1);
+        let classes = ClassTable::default();
+        let score = Score::of_classes(&matrix, &classes);
+        let scene = Panel::from_rgb(1, 1, &[0; 3], None).unwrap();
+        for name in
+            ["val_scene_0".to_owned(), "many words of a name ".repeat(30), "S2A_MSIL2A_20180704T1050".repeat(30)]
+        {
+            let figure = SegmentationFigure {
+                title: &name,
+                subtitle: "",
+                scene: &scene,
+                truth: None,
+                prediction: &scene,
+                classes: &classes,
+                scores: Some(&score),
+                pixel_size_m: None,
+            };
+            for room in [972.0, 2616.0] {
+                let lines = crate::figure::text::fit(&title(&figure, room), TITLE, Weight::Bold, room, 2).lines;
+                assert!(lines.last().is_some_and(|line| line.ends_with("mean Jaccard 0.375")), "{lines:?}");
+            }
+        }
+    }
 }
