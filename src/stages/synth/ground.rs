@@ -115,10 +115,11 @@ impl Ground {
             _ => (DARK_SOIL, GRAVEL),
         };
         let patchy = fractal(self.seeds.soil, x / 17.0, y / 17.0, 3);
-        let stand = mix(crop, other, (0.35 + 0.7 * (part(bits, 1) - 0.5) + 0.35 * patchy).clamp(0.0, 1.0));
-        let rows = ridge(parcel.across / lerp(2.6, 4.4, part(bits, 2)));
+        let plants = 0.2 * bell(Self::speck(self.seeds.soil ^ 1, x, y));
+        let stand = mix(crop, other, (0.35 + 0.7 * (part(bits, 1) - 0.5) + 0.35 * patchy + plants).clamp(0.0, 1.0));
+        let rows = ridge(parcel.across / lerp(3.0, 5.2, part(bits, 2)));
         let tone = 0.82 + 0.36 * part(bits, 3);
-        lit(stand, tone * (1.0 + 0.11 * rows + 0.08 * patchy))
+        lit(stand, tone * (1.0 + 0.12 * rows + 0.08 * patchy))
     }
 
     /// Meadow: tussocks, mown and unmown, trampled and dry.
@@ -126,7 +127,7 @@ impl Ground {
         let seed = self.seeds.sward;
         let meadow = scatter(self.fields.at(x, y).bits ^ seed);
         let kept = part(meadow, 0) + 0.2 * (self.season - 0.5) + 0.3 * gradient(seed, x / 30.0, y / 30.0);
-        let tussock = 0.30 * gradient(seed ^ 1, x / 4.5, y / 4.5) + 0.12 * gradient(seed ^ 2, x / 2.2, y / 2.2);
+        let tussock = 0.42 * gradient(seed ^ 1, x / 5.0, y / 5.0) + 0.12 * gradient(seed ^ 2, x / 2.2, y / 2.2);
         let sward = mix(LUSH_GRASS, DRY_GRASS, (kept + tussock).clamp(0.0, 1.25));
         let tree = part(Self::speck(seed ^ 3, x, y), 0) < 0.045;
         let ground = if tree { mix(sward, BROADLEAF, 0.75) } else { sward };
@@ -167,7 +168,7 @@ impl Ground {
         let wet =
             ramp(0.25, 0.75, 0.55 * gradient(seed ^ 3, x / 4.0, y / 3.0) + 0.4 * part(speck, 0) + 0.25 * (1.0 - shore));
         let ground = mix(mat, POOL, 0.8 * wet);
-        let pine = part(speck, 1) < 0.08;
+        let pine = part(speck, 1) < 0.11;
         lit(if pine { mix(ground, CONIFER, 0.7) } else { ground }, 1.0 + 0.08 * bell(speck))
     }
 
