@@ -1,1 +1,91 @@
 //! The commands, their output and the exit codes.
+
+mod args;
+mod commands;
+mod exit;
+mod failure;
+mod output;
+mod project;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::{CacheCommand, Cli, Command, TaskCommand, Verbosity};
+use failure::Failure;
+
+pub use exit::{FAILED, FINE, INTERRUPTED, STALE, USAGE};
+
+/// Reads the command line, runs the command, tells what went wrong.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` come this way too, with exit code 0. A broken pipe is no error.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+        }
+    };
+    start_log(&cli.verbosity);
+    match dispatch(cli) {
+        Ok(()) => ExitCode::from(FINE),
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Run(args) => commands::run(&args, &cli.verbosity),
+        Command::Status(args) => commands::status(&args),
+        Command::Check(args) => commands::check(&args),
+        Command::Graph(args) => commands::graph(&args),
+        Command::Stages(args) => commands::stages(&args),
+        Command::Schema => commands::schema(),
+        Command::Cache(args) => match args.command {
+            CacheCommand::Ls { name, cache, json } => commands::cache_ls(name.as_deref(), &cache, json),
+            CacheCommand::Show { name, cache, json } => commands::cache_show(&name, &cache, json),
+            CacheCommand::Path { name, cache } => commands::cache_path(&name, &cache),
+        },
+        Command::Info(args) => commands::info(&args),
+        Command::Score(args) => commands::score(&args),
+        Command::Synth(args) => commands::synth(&args),
+        Command::Task(args) => match args.command {
+            TaskCommand::Run { record, cache } => commands::task_run(&record, &cache),
+        },
+    }
+}
+
+/// Logs go to standard error; `S2PIPE_LOG` overrides the flags, in the syntax of `RUST_LOG`.
+fn start_log(verbosity: &Verbosity) {
+    let level = match (verbosity.quiet, verbosity.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "s2pipe=info,warn",
+        (false, _) => "s2pipe=debug,warn",
+    };
+    let filter = EnvFilter::try_from_env("S2PIPE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .init();
+}
+
+fn report(failure: &Failure) {
+    if let Some(diagnostics) = &failure.diagnostics {
+        eprint!("{}", diagnostics.render(std::io::stderr().is_terminal()));
+    }
+    if let Some(message) = &failure.message {
+        eprintln!("error: {message}");
+    }
+    if let Some(help) = &failure.help {
+        eprintln!("help: {help}");
+    }
+}

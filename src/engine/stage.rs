@@ -164,6 +164,11 @@ impl Cancel {
         self.0.store(true, Ordering::SeqCst);
     }
 
+    /// The flag itself, for a signal handler to set.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
     /// Whether someone has asked.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::SeqCst)
@@ -172,7 +177,7 @@ impl Cancel {
 
 /// What a running task tells the terminal.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "progress", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Progress {
     /// `done` of `total` units (epochs, steps, windows, rows …), with a short remark such as `loss 0.41  hold-out 0.62`.
     Step {

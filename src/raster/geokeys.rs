@@ -118,6 +118,11 @@ impl GeoKeys {
         [MODEL_TYPE, GEODETIC_CRS, PROJECTED_CRS, PROJECTION].iter().any(|&key| self.short(key).is_some())
     }
 
+    /// Whether map coordinates are metres: a projected CRS that names no other unit.
+    pub fn in_metres(&self) -> bool {
+        self.short(MODEL_TYPE) == Some(MODEL_PROJECTED) && self.short(LINEAR_UNITS).is_none_or(|unit| unit == METRE)
+    }
+
     /// Whether both describe the same CRS: the same EPSG code, or the same keys but for texts and the raster type.
     pub fn same_crs(&self, other: &Self) -> bool {
         match (self.epsg(), other.epsg()) {

@@ -121,6 +121,13 @@ impl Georeference {
         self.transform.map(|[a, b, _, d, e, _]| (a.hypot(d), b.hypot(e)))
     }
 
+    /// Side of a pixel in metres; [`None`] where it is not known, or pixels are not square.
+    pub fn metres_per_pixel(&self) -> Option<f64> {
+        let (across, down) = self.pixel_size()?;
+        let square = (across - down).abs() <= 1e-6 * across;
+        (square && self.geo_keys.as_ref().is_some_and(GeoKeys::in_metres)).then_some(across)
+    }
+
     fn same_crs(&self, other: &Self) -> bool {
         let keys = |georef: &Self| georef.geo_keys.clone().filter(GeoKeys::has_crs);
         match (self.epsg, other.epsg) {

@@ -1,3 +1,30 @@
-//! One file a stage kind: ties the rooms below to the engine.
+//! One file or folder a stage kind: ties the rooms below to the engine.
 
+use std::sync::Arc;
+
+use crate::engine::Registry;
+
+pub mod evaluate;
+pub mod figures;
+pub mod ingest;
+mod params;
+pub mod patches;
+pub mod predict;
+pub mod shell;
 pub mod synth;
+pub mod tile;
+pub mod train;
+
+/// Every stage kind that this program knows.
+pub fn registry() -> Registry {
+    let mut registry = Registry::default();
+    registry.register(Arc::new(ingest::Ingest));
+    registry.register(Arc::new(patches::Patches));
+    registry.register(Arc::new(train::Train));
+    registry.register(Arc::new(predict::Predict));
+    registry.register(Arc::new(evaluate::Evaluate));
+    registry.register(Arc::new(figures::Figures));
+    registry.register(Arc::new(shell::Shell));
+    registry.register(Arc::new(synth::Synth));
+    registry
+}

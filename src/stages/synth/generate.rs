@@ -1,5 +1,7 @@
 //! The two ways to order a scene: an invented place, or the image that belongs to a given mask.
 
+use serde::{Deserialize, Serialize};
+
 use super::codes::{FOREST, WATER};
 use super::error::{MAX_SIDE, SynthError};
 use super::layout;
@@ -12,7 +14,7 @@ const NO_LABEL: u8 = crate::raster::NO_LABEL;
 const MAX_SHARE: f32 = 0.8;
 
 /// An invented place. All of it follows from these values, on every machine and with any number of threads.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SynthConfig {
     /// Width, pixels of 10 m.
     pub width: usize,

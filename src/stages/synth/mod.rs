@@ -3,10 +3,13 @@
 
 mod codes;
 mod error;
+mod files;
 mod generate;
 mod ground;
+mod kind;
 mod layout;
 mod noise;
+mod orders;
 mod parcels;
 mod render;
 mod roads;
@@ -16,5 +19,8 @@ mod spectra;
 mod terrain;
 
 pub use error::SynthError;
+pub use files::{write_pair, write_pair_for};
 pub use generate::{SynthConfig, SynthScene, generate, scene_for_truth};
+pub use kind::Synth;
+pub use orders::{SAMPLE_SEED, orders};
 pub use sample::{SAMPLE, SAMPLE_EPSG, SAMPLE_PIXEL, SampleScene, Split};

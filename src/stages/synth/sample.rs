@@ -1,9 +1,12 @@
 //! The sample that the project ships: four training and two validation scenes.
 
+use serde::{Deserialize, Serialize};
+
 use super::generate::SynthConfig;
 
 /// Which part of the sample a scene belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Split {
     /// `tra_…`
     Training,
@@ -12,7 +15,7 @@ pub enum Split {
 }
 
 /// A scene of the sample.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SampleScene {
     /// Training or validation.
     pub split: Split,

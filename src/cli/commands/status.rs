@@ -1,0 +1,88 @@
+//! `s2pipe status`: what a run would do, and why.
+
+use serde_json::{Value, json};
+
+use super::run::{engine_failure, selection};
+use crate::cli::args::StatusArgs;
+use crate::cli::exit;
+use crate::cli::failure::Failure;
+use crate::cli::output::{Align, Table, print, print_json};
+use crate::cli::project::Project;
+use crate::engine::{self, Plan, PlannedTask, TaskState};
+
+/// Says what would run; exit code 3 when something would.
+pub(in crate::cli) fn status(args: &StatusArgs) -> Result<(), Failure> {
+    let project = Project::load(&args.pipeline)?;
+    let graph = project.graph()?;
+    let cache = project.cache(&args.cache)?;
+    let plan = engine::plan(&graph, &cache, &selection(&args.select)).map_err(engine_failure)?;
+    if args.json {
+        print_json(&plan_json(&plan))?;
+    } else {
+        print(&plan_text(&plan, true))?;
+    }
+    if plan.is_current() { Ok(()) } else { Err(Failure::silent(exit::STALE)) }
+}
+
+/// The plan as JSON: `{"pipeline","current","tasks":[{"stage","task","state":"cached|will_run|may_run",…}]}`.
+pub(super) fn plan_json(plan: &Plan) -> Value {
+    let tasks: Vec<Value> = plan
+        .tasks
+        .iter()
+        .map(|task| {
+            let mut value = json!({ "stage": task.stage, "task": task.task, "key": task.key });
+            let (state, why) = match &task.state {
+                TaskState::Cached => ("cached", Vec::new()),
+                TaskState::WillRun { reasons } => ("will_run", reasons.iter().map(ToString::to_string).collect()),
+                TaskState::MayRun { depends_on } => {
+                    value["depends_on"] = json!(depends_on);
+                    ("may_run", Vec::new())
+                }
+            };
+            value["state"] = json!(state);
+            value["reasons"] = json!(why);
+            value["seconds"] = json!(task.seconds);
+            value
+        })
+        .collect();
+    json!({ "pipeline": plan.pipeline, "current": plan.is_current(), "tasks": tasks })
+}
+
+/// One line a stage, or with `explain` one for every task that is not cached.
+pub(super) fn plan_text(plan: &Plan, explain: bool) -> String {
+    let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
+    let mut start = 0;
+    while start < plan.tasks.len() {
+        let stage = &plan.tasks[start].stage;
+        let count = plan.tasks[start..].iter().take_while(|t| t.stage == *stage).count();
+        let tasks = &plan.tasks[start..start + count];
+        table.row([stage.clone(), stage_line(tasks)]);
+        for task in tasks.iter().filter(|t| explain && t.state != TaskState::Cached) {
+            table.row([format!("  {}", if task.task.is_empty() { "·" } else { &task.task }), task_line(task)]);
+        }
+        start += count;
+    }
+    table.render("")
+}
+
+fn stage_line(tasks: &[PlannedTask]) -> String {
+    let count = |wanted: fn(&TaskState) -> bool| tasks.iter().filter(|t| wanted(&t.state)).count();
+    let parts = [
+        (count(|s| matches!(s, TaskState::Cached)), "cached"),
+        (count(|s| matches!(s, TaskState::WillRun { .. })), "will run"),
+        (count(|s| matches!(s, TaskState::MayRun { .. })), "may run"),
+    ];
+    let named: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    named.join(", ")
+}
+
+fn task_line(task: &PlannedTask) -> String {
+    match &task.state {
+        TaskState::Cached => "cached".to_owned(),
+        TaskState::WillRun { reasons } => {
+            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+            format!("will run: {}", reasons.join("; "))
+        }
+        TaskState::MayRun { depends_on } => format!("may run: depends on {}", depends_on.join(", ")),
+    }
+}

@@ -1,0 +1,192 @@
+//! A run on the terminal: a bar for every running task, or plain lines where standard error is no terminal.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::cli::args::Verbosity;
+use crate::engine::{Event, Observer, Progress, RunSummary, TaskName, TaskStatus};
+
+/// Without a terminal, a running task is mentioned at most this often.
+const PLAIN_PAUSE: Duration = Duration::from_secs(10);
+
+/// Watches a run and tells the person in front of it.
+pub(in crate::cli) struct Terminal {
+    bars: MultiProgress,
+    running: Mutex<HashMap<String, Running>>,
+    /// Bars are drawn.
+    live: bool,
+    quiet: bool,
+    verbose: bool,
+    explain: bool,
+}
+
+struct Running {
+    bar: ProgressBar,
+    started: Instant,
+    mentioned: Instant,
+}
+
+impl Terminal {
+    pub(in crate::cli) fn new(verbosity: &Verbosity, explain: bool) -> Self {
+        Self {
+            bars: MultiProgress::new(),
+            running: Mutex::default(),
+            live: std::io::stderr().is_terminal() && !verbosity.quiet,
+            quiet: verbosity.quiet,
+            verbose: verbosity.verbose > 0,
+            explain,
+        }
+    }
+
+    /// Takes the bars away.
+    pub(in crate::cli) fn close(&self) {
+        // Clearing can only fail when the terminal is gone.
+        let _ = self.bars.clear();
+    }
+
+    /// Says what failed, with advice and the end of the log.
+    pub(in crate::cli) fn failures(&self, summary: &RunSummary) {
+        for failure in &summary.failures {
+            eprintln!("error: {}: {}", full_name(&failure.stage, &failure.task), failure.message);
+            if let Some(help) = &failure.help {
+                eprintln!("help: {help}");
+            }
+            if let Some(log) = failure.log.as_ref().filter(|_| !failure.tail.is_empty()) {
+                eprintln!("the end of {}:", log.display());
+                failure.tail.iter().for_each(|line| eprintln!("    {line}"));
+            }
+        }
+    }
+
+    fn line(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        if self.live {
+            // Printing can only fail when the terminal is gone.
+            let _ = self.bars.println(text);
+        } else {
+            eprintln!("{text}");
+        }
+    }
+
+    fn started(&self, name: &str) {
+        let bar = if self.live { self.bars.add(ProgressBar::new_spinner()) } else { ProgressBar::hidden() };
+        bar.set_style(spinner());
+        bar.set_prefix(name.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        let now = Instant::now();
+        let running = Running { bar, started: now, mentioned: now };
+        if let Ok(mut all) = self.running.lock() {
+            all.insert(name.to_owned(), running);
+        }
+    }
+
+    fn news(&self, name: &str, news: &Progress) {
+        let Ok(mut all) = self.running.lock() else { return };
+        let Some(running) = all.get_mut(name) else { return };
+        match news {
+            Progress::Message(text) => {
+                if self.verbose {
+                    self.line(&format!("{name}: {text}"));
+                }
+            }
+            Progress::Step { unit, done, total, note } => {
+                if running.bar.length() != Some(*total) {
+                    running.bar.set_length(*total);
+                    running.bar.set_style(bar(unit));
+                }
+                running.bar.set_position(*done);
+                running.bar.set_message(note.clone());
+                if !self.live && running.mentioned.elapsed() >= PLAIN_PAUSE {
+                    running.mentioned = Instant::now();
+                    self.line(&plain(name, unit, *done, *total, note, running.started.elapsed()));
+                }
+            }
+        }
+    }
+
+    fn finished(&self, name: &str, status: TaskStatus, seconds: f64) {
+        let was_running = self.running.lock().ok().and_then(|mut all| all.remove(name));
+        if let Some(running) = was_running {
+            running.bar.finish_and_clear();
+        }
+        match status {
+            TaskStatus::Ran => self.line(&format!("{name}: ran in {seconds:.1} s")),
+            TaskStatus::CutShort => self.line(&format!("{name}: cut short by the budget after {seconds:.1} s")),
+            TaskStatus::Failed => self.line(&format!("{name}: FAILED after {seconds:.1} s")),
+            TaskStatus::Cancelled => self.line(&format!("{name}: stopped after {seconds:.1} s")),
+            TaskStatus::Cached if self.verbose => self.line(&format!("{name}: cached")),
+            TaskStatus::Skipped if self.verbose => self.line(&format!("{name}: skipped")),
+            TaskStatus::Cached | TaskStatus::Skipped => {}
+        }
+    }
+}
+
+impl Observer for Terminal {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::TaskQueued { name, reasons } if self.explain && !reasons.is_empty() => {
+                let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+                self.line(&format!("{}: runs because {}", task_name(name), reasons.join("; ")));
+            }
+            Event::TaskWaiting { name } => {
+                self.line(&format!("{}: another run is at it, waiting for its result", task_name(name)));
+            }
+            Event::TaskStarted { name, .. } => self.started(&task_name(name)),
+            Event::TaskProgress { name, news } => self.news(&task_name(name), news),
+            Event::TaskFinished { name, status, seconds, .. } => self.finished(&task_name(name), *status, *seconds),
+            Event::RunStarted { .. } | Event::TaskQueued { .. } | Event::RunFinished { .. } => {}
+        }
+    }
+}
+
+fn task_name(name: &TaskName<'_>) -> String {
+    full_name(name.stage, name.task)
+}
+
+fn full_name(stage: &str, task: &str) -> String {
+    if task.is_empty() { stage.to_owned() } else { format!("{stage}/{task}") }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are constants of this file; a broken one would show in every test that draws a bar.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn spinner() -> ProgressStyle {
+    style("{prefix} {spinner} {elapsed}")
+}
+
+fn bar(unit: &str) -> ProgressStyle {
+    style(&format!("{{prefix}} {{bar:24}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left  {{msg}}"))
+}
+
+/// `train: 120/800 steps, 3.1/s, 220 s left, loss 0.41`
+fn plain(name: &str, unit: &str, done: u64, total: u64, note: &str, elapsed: Duration) -> String {
+    let rate = done as f64 / elapsed.as_secs_f64().max(1e-9);
+    let left = total.saturating_sub(done) as f64 / rate.max(1e-9);
+    let note = if note.is_empty() { String::new() } else { format!(", {note}") };
+    format!("{name}: {done}/{total} {unit}, {rate:.1}/s, {left:.0} s left{note}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_lines_tell_rate_and_remaining_time() {
+        let line = plain("train", "steps", 120, 800, "loss 0.41", Duration::from_secs(40));
+        assert_eq!(line, "train: 120/800 steps, 3.0/s, 227 s left, loss 0.41");
+    }
+
+    #[test]
+    fn templates_are_valid() {
+        assert!(ProgressStyle::with_template("{prefix} {spinner} {elapsed}").is_ok());
+        assert!(ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} x, {per_sec}, {eta} left  {msg}").is_ok());
+    }
+}

@@ -1,0 +1,68 @@
+//! What most commands start from: a checked pipeline, its graph, its cache.
+
+use std::path::PathBuf;
+
+use super::args::{CacheDir, PipelineArgs};
+use super::failure::Failure;
+use crate::engine::{Cache, Graph, Registry};
+use crate::spec::{Override, Pipeline, find_pipeline, load};
+use crate::stages::registry;
+
+/// A checked pipeline and the kinds that it uses.
+pub(super) struct Project {
+    pub(super) pipeline: Pipeline,
+    pub(super) registry: Registry,
+}
+
+impl Project {
+    /// Finds, reads and checks the pipeline.
+    pub(super) fn load(args: &PipelineArgs) -> Result<Self, Failure> {
+        let overrides = args.set.iter().map(|s| Override::parse(s)).collect::<Result<Vec<_>, _>>()?;
+        let file = match &args.pipeline {
+            Some(file) => file.clone(),
+            None => find_pipeline(&current_dir()?).map_err(Failure::usage)?,
+        };
+        let registry = registry();
+        let pipeline = load(&file, &overrides, &registry.specs())?;
+        Ok(Self { pipeline, registry })
+    }
+
+    /// Splits the pipeline into tasks.
+    pub(super) fn graph(&self) -> Result<Graph, Failure> {
+        Graph::expand(&self.pipeline, &self.registry).map_err(|e| {
+            let help = e.help();
+            Failure::usage(e).help(help)
+        })
+    }
+
+    /// Opens the cache: `--cache`, else `cache` in the project root.
+    pub(super) fn cache(&self, dir: &CacheDir) -> Result<Cache, Failure> {
+        open_cache(dir.dir.clone().unwrap_or_else(|| self.pipeline.root.join("cache")))
+    }
+}
+
+/// The cache of commands that take no pipeline: `--cache`, else that of the default pipeline, else `cache` here.
+pub(super) fn standalone_cache(dir: &CacheDir) -> Result<Cache, Failure> {
+    match &dir.dir {
+        Some(dir) => open_cache(dir.clone()),
+        None => {
+            let here = current_dir()?;
+            match find_pipeline(&here).ok().and_then(|file| load(&file, &[], &registry().specs()).ok()) {
+                Some(pipeline) => open_cache(pipeline.root.join("cache")),
+                None => open_cache(here.join("cache")),
+            }
+        }
+    }
+}
+
+/// Opens a cache, making it if need be.
+pub(super) fn open_cache(dir: PathBuf) -> Result<Cache, Failure> {
+    Cache::open(&dir).map_err(|e| {
+        let help = e.help();
+        Failure::failed(e).help(help)
+    })
+}
+
+fn current_dir() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(|e| Failure::failed(format!("the current directory cannot be read: {e}")))
+}

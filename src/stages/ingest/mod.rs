@@ -1,0 +1,7 @@
+//! `ingest`: scene and truth GeoTIFFs in, tiles out.
+
+mod kind;
+mod pairs;
+mod scene;
+
+pub use kind::Ingest;

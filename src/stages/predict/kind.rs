@@ -1,0 +1,159 @@
+//! The `predict` kind: one task a scene.
+
+use serde::{Deserialize, Serialize};
+
+use super::map::predict_map;
+use crate::engine::{
+    Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, StageError, StageKind,
+    TaskContext, TaskPlan,
+};
+use crate::net::predict::PredictOptions;
+use crate::spec::{Artefact, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, Pipeline, Stage};
+use crate::stages::params::{classes_of, expand_error, read_classes, read_params, read_with, to_json};
+use crate::stages::train::refuse_cuda;
+
+static SPEC: KindSpec = KindSpec {
+    name: "predict",
+    version: 1,
+    doc: "Maps scenes with a trained network: overlapping windows, blended; any size in bounded memory.",
+    inputs: &[
+        InputSpec {
+            name: "model",
+            accepts: &[Artefact::Model],
+            accepts_files: false,
+            required: true,
+            doc: "The network.",
+        },
+        InputSpec {
+            name: "tiles",
+            accepts: &[Artefact::Tiles, Artefact::Scenes],
+            accepts_files: true,
+            required: true,
+            doc: "The scenes: tiles, or scene GeoTIFFs with the bands that the network was trained on.",
+        },
+    ],
+    free_inputs: false,
+    outputs: &[
+        OutputSpec {
+            name: "maps",
+            artefact: Artefact::Maps,
+            when: None,
+            doc: "One GeoTIFF of label codes a scene, with CRS, colour table and nodata 0.",
+        },
+        OutputSpec {
+            name: "probabilities",
+            artefact: Artefact::Probabilities,
+            when: Some("probabilities"),
+            doc: "One GeoTIFF a scene with a float32 band a class, 0 to 1.",
+        },
+    ],
+    free_outputs: false,
+    params: &[
+        ParamSpec {
+            name: "window",
+            ty: ParamType::Int { min: 16, max: 8192 },
+            default: Default::Json("256"),
+            doc: "Side of a window, pixels; a multiple of 2^depth of the network.",
+        },
+        ParamSpec {
+            name: "overlap",
+            ty: ParamType::Int { min: 0, max: 4096 },
+            default: Default::Json("64"),
+            doc: "Pixels that neighbouring windows share, at least.",
+        },
+        ParamSpec {
+            name: "batch",
+            ty: ParamType::Int { min: 1, max: 1024 },
+            default: Default::Json("4"),
+            doc: "Windows computed at a time; changes speed and memory, never the result.",
+        },
+        ParamSpec {
+            name: "probabilities",
+            ty: ParamType::Bool,
+            default: Default::Json("false"),
+            doc: "Also leave class probabilities.",
+        },
+    ],
+    check: Some(check),
+};
+
+/// What one predict task reads.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PredictParams {
+    pub(super) window: usize,
+    pub(super) overlap: usize,
+    pub(super) batch: usize,
+    pub(super) probabilities: bool,
+}
+
+impl PredictParams {
+    pub(super) fn options(&self) -> PredictOptions {
+        PredictOptions { window: self.window, overlap: self.overlap, batch: self.batch }
+    }
+}
+
+/// The `predict` stage kind.
+#[derive(Debug)]
+pub struct Predict;
+
+impl StageKind for Predict {
+    fn spec(&self) -> &'static KindSpec {
+        &SPEC
+    }
+
+    fn expand(&self, context: &ExpandContext<'_>) -> Result<Expansion, ExpandError> {
+        let params: PredictParams = read_with(&context.stage.with)?;
+        let classes = to_json(classes_of(context)?);
+        let [model] = context.items("model") else {
+            return Err(expand_error("exactly one model must be connected"));
+        };
+        let mut expansion = Expansion::default();
+        for scene in context.items("tiles") {
+            let mut outputs = vec![OutputDecl { name: "map".into(), path: format!("{}.tif", scene.name).into() }];
+            if params.probabilities {
+                let path = format!("probabilities/{}.tif", scene.name).into();
+                outputs.push(OutputDecl { name: "probabilities".into(), path });
+            }
+            for (stage_output, output) in [("maps", "map"), ("probabilities", "probabilities")] {
+                if outputs.iter().any(|o| o.name == output) {
+                    expansion.outputs.entry(stage_output.into()).or_default().push(Item {
+                        name: scene.name.clone(),
+                        from: Origin::Task {
+                            stage: context.stage.name.clone(),
+                            task: scene.name.clone(),
+                            output: output.into(),
+                        },
+                    });
+                }
+            }
+            expansion.tasks.push(TaskPlan {
+                name: scene.name.clone(),
+                params: to_json(&params),
+                seed: None,
+                classes: Some(classes.clone()),
+                inputs: vec![("model".into(), model.from.clone()), ("scene".into(), scene.from.clone())],
+                outputs,
+                cores: Cores::All,
+            });
+        }
+        Ok(expansion)
+    }
+
+    fn run(&self, task: &TaskContext<'_>) -> Result<Outcome, StageError> {
+        refuse_cuda(task.device)?;
+        predict_map(&read_params(task)?, &read_classes(task)?, task)?;
+        Ok(Outcome::Complete)
+    }
+}
+
+fn check(_: &Pipeline, stage: &Stage) -> Vec<Finding> {
+    let number = |name: &str| stage.with.get(name).and_then(serde_json::Value::as_u64);
+    match (number("window"), number("overlap")) {
+        (Some(window), Some(overlap)) if overlap * 2 > window => vec![Finding {
+            path: vec!["with".into(), "overlap".into()],
+            message: format!("an overlap of {overlap} px is more than half of a window of {window} px"),
+            help: Some(format!("choose an overlap of at most {}", window / 2)),
+        }],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,109 @@
+//! `model.json`: what a network needs to know beside its weights.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::StageError;
+use crate::net::ModelConfig;
+
+/// Version of `model.json`.
+pub const MODEL_CARD_VERSION: &str = "s2pipe.model/1";
+/// File name of the description.
+pub const MODEL_CARD_FILE: &str = "model.json";
+/// File name of the weights.
+pub const MODEL_FILE: &str = "model.safetensors";
+
+/// Description of a trained network, beside its weights.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ModelCard {
+    /// [`MODEL_CARD_VERSION`].
+    pub format: String,
+    /// Architecture.
+    pub model: ModelConfig,
+    /// Bands the network reads, in order.
+    pub bands: Vec<String>,
+    /// What is subtracted from each band, in the scenes' own units.
+    pub mean: Vec<f64>,
+    /// What each band is divided by afterwards.
+    pub std: Vec<f64>,
+    /// Label code of each output channel.
+    pub codes: Vec<u8>,
+    /// Seed of the training.
+    pub seed: u64,
+    /// Side of the patches it was trained on, pixels.
+    pub patch: usize,
+    /// Epoch whose weights these are, from 1.
+    pub epoch: usize,
+    /// Mean Jaccard of that epoch on the hold-out blocks; absent without a hold-out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holdout_jaccard: Option<f64>,
+}
+
+impl ModelCard {
+    /// Reads `model.json` from a model's directory.
+    ///
+    /// # Errors
+    /// A sentence naming the file when it is missing, damaged or of another version.
+    pub fn read(dir: &Path) -> Result<Self, StageError> {
+        let path = dir.join(MODEL_CARD_FILE);
+        let text = std::fs::read(&path).map_err(|e| StageError::failed(format!("{}: {e}", path.display())))?;
+        let card: Self = serde_json::from_slice(&text)
+            .map_err(|e| StageError::failed(format!("{}: is not a model description: {e}", path.display())))?;
+        if card.format != MODEL_CARD_VERSION {
+            let found = &card.format;
+            return Err(StageError::failed(format!(
+                "{}: is of format {found:?}, this version reads {MODEL_CARD_VERSION:?}",
+                path.display()
+            )));
+        }
+        Ok(card)
+    }
+
+    /// Scale and offset per band: `value * scale + offset` is what the network sees.
+    pub fn normalisation(&self) -> Normalisation {
+        Normalisation::new(&self.mean, &self.std)
+    }
+}
+
+/// Brings bands to zero mean and unit spread.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Normalisation {
+    scale: Vec<f32>,
+    offset: Vec<f32>,
+}
+
+impl Normalisation {
+    /// From the mean and standard deviation of each band.
+    pub fn new(mean: &[f64], std: &[f64]) -> Self {
+        let scale = std.iter().map(|s| (1.0 / s) as f32).collect();
+        let offset = mean.iter().zip(std).map(|(m, s)| (-m / s) as f32).collect();
+        Self { scale, offset }
+    }
+
+    /// Normalises interleaved pixels in place. Pixels without data become 0, the mean of every band.
+    pub fn apply(&self, values: &mut [f32], valid: &[u8]) {
+        for (pixel, &ok) in values.chunks_exact_mut(self.scale.len()).zip(valid) {
+            if ok == 0 {
+                pixel.fill(0.0);
+                continue;
+            }
+            for ((v, scale), offset) in pixel.iter_mut().zip(&self.scale).zip(&self.offset) {
+                *v = v.mul_add(*scale, *offset);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalised_bands_have_zero_mean_and_gaps_are_the_mean() {
+        let n = Normalisation::new(&[1000.0, -5.0], &[500.0, 1.0]);
+        let mut pixels = [1500.0, -5.0, 0.0, -7.0, 9999.0, 9999.0];
+        n.apply(&mut pixels, &[1, 1, 0]);
+        assert_eq!(pixels, [1.0, 0.0, -2.0, -2.0, 0.0, 0.0]);
+    }
+}

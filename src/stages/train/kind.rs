@@ -1,0 +1,216 @@
+//! The `train` kind: one task, with checkpoints.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::card::{MODEL_CARD_FILE, MODEL_CARD_VERSION, MODEL_FILE, ModelCard};
+use super::params::PARAMS;
+use super::source::TilePatches;
+use crate::engine::{
+    Cores, DeviceChoice, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress,
+    StageError, StageKind, TaskContext, TaskPlan,
+};
+use crate::net::{EpochRecord, NetError, TrainConfig, TrainHooks, Trained, train, weights};
+use crate::spec::{Artefact, Finding, InputSpec, KindSpec, OutputSpec, Pipeline, Source, Stage};
+use crate::stages::params::{classes_of, codes_json};
+use crate::stages::patches::{INDEX_ITEM, PatchIndex};
+use crate::stages::tile::TileReader;
+
+static SPEC: KindSpec = KindSpec {
+    name: "train",
+    version: 1,
+    doc: "Trains a network on patches and keeps the weights of the epoch that scores best on the hold-out blocks.",
+    inputs: &[InputSpec {
+        name: "patches",
+        accepts: &[Artefact::Patches],
+        accepts_files: false,
+        required: true,
+        doc: "A patch index, with the tiles that it points into.",
+    }],
+    free_inputs: false,
+    outputs: &[
+        OutputSpec {
+            name: "model",
+            artefact: Artefact::Model,
+            when: None,
+            doc: "`model.safetensors` with PyTorch's names and layout, and `model.json`.",
+        },
+        OutputSpec {
+            name: "history",
+            artefact: Artefact::History,
+            when: None,
+            doc: "`history.json`: losses and hold-out scores by epoch.",
+        },
+    ],
+    free_outputs: false,
+    params: PARAMS,
+    check: Some(check),
+};
+
+/// The `train` stage kind.
+#[derive(Debug)]
+pub struct Train;
+
+impl StageKind for Train {
+    fn spec(&self) -> &'static KindSpec {
+        &SPEC
+    }
+
+    fn expand(&self, context: &ExpandContext<'_>) -> Result<Expansion, ExpandError> {
+        let from = |output: &str| Origin::Task {
+            stage: context.stage.name.clone(),
+            task: String::new(),
+            output: output.into(),
+        };
+        let single = |output: &str| vec![Item { name: String::new(), from: from(output) }];
+        let task = TaskPlan {
+            name: String::new(),
+            params: Value::Object(context.stage.with.clone()),
+            seed: Some(context.pipeline.seed),
+            classes: Some(codes_json(classes_of(context)?)),
+            inputs: context.items("patches").iter().map(|i| (i.name.clone(), i.from.clone())).collect(),
+            outputs: vec![
+                OutputDecl { name: "model".into(), path: "model".into() },
+                OutputDecl { name: "history".into(), path: "history.json".into() },
+            ],
+            cores: Cores::All,
+        };
+        Ok(Expansion {
+            tasks: vec![task],
+            outputs: [("model".to_owned(), single("model")), ("history".to_owned(), single("history"))].into(),
+        })
+    }
+
+    fn run(&self, task: &TaskContext<'_>) -> Result<Outcome, StageError> {
+        refuse_cuda(task.device)?;
+        let index = PatchIndex::read(task.input(INDEX_ITEM)?)?;
+        let seed = task.seed.unwrap_or(0);
+        let config = config(task.params, index.codes.len(), seed)?;
+        let tiles = open_tiles(&index, task)?;
+        let mut card = ModelCard {
+            format: MODEL_CARD_VERSION.into(),
+            model: config.model,
+            bands: index.bands.clone(),
+            mean: index.mean.clone(),
+            std: index.std.clone(),
+            codes: index.codes.clone(),
+            seed,
+            patch: index.size,
+            epoch: 0,
+            holdout_jaccard: None,
+        };
+        let source = TilePatches::new(index, tiles);
+        let trained = run_training(&config, &source, task)?;
+        let best = trained.history.epochs.iter().find(|e| e.epoch == trained.best_epoch);
+        card.epoch = trained.best_epoch;
+        card.holdout_jaccard = best.and_then(|e| e.holdout.as_ref()).map(|h| h.mean_jaccard);
+        write_model(&task.output("model")?, &trained, &card)?;
+        trained.history.save(&task.output("history")?).map_err(|e| StageError::failed(e.to_string()))?;
+        Ok(if trained.cut_short { Outcome::CutShort } else { Outcome::Complete })
+    }
+}
+
+/// This version computes on the CPU only, and says so rather than quietly being slow.
+pub(in crate::stages) fn refuse_cuda(device: DeviceChoice) -> Result<(), StageError> {
+    match device {
+        DeviceChoice::Auto | DeviceChoice::Cpu => Ok(()),
+        DeviceChoice::Cuda(_) => Err(StageError::with_help(
+            "this build of s2pipe computes on the CPU only",
+            "leave `--device` out, or say `--device cpu`",
+        )),
+    }
+}
+
+/// The stage's parameters and what comes from elsewhere, as one training configuration.
+fn config(params: &Value, classes: usize, seed: u64) -> Result<TrainConfig, StageError> {
+    let mut config = params.clone();
+    config["classes"] = json!(classes);
+    config["seed"] = json!(seed);
+    serde_json::from_value(config)
+        .map_err(|e| StageError::failed(format!("the task record was made by another version of s2pipe: {e}")))
+}
+
+fn open_tiles(index: &PatchIndex, task: &TaskContext<'_>) -> Result<Vec<TileReader>, StageError> {
+    index.scenes.iter().map(|scene| TileReader::open(task.input(&format!("tiles/{}", scene.name))?)).collect()
+}
+
+/// Longest time between two checkpoints: what a crash costs at most.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+
+fn run_training(config: &TrainConfig, source: &TilePatches, task: &TaskContext<'_>) -> Result<Trained, StageError> {
+    let epochs = config.epochs as u64;
+    let last = std::cell::RefCell::new(String::new());
+    let on_epoch = |epoch: &EpochRecord| {
+        let note = describe(epoch);
+        task.progress.progress(Progress::Message(format!("epoch {}/{epochs}: {note}", epoch.epoch)));
+        *last.borrow_mut() = note;
+    };
+    let on_step = |done: usize, total: usize, loss: f32| {
+        let note = last.borrow();
+        let note = if note.is_empty() { format!("loss {loss:.3}") } else { note.clone() };
+        task.progress.progress(Progress::Step { unit: "steps", done: done as u64, total: total as u64, note });
+    };
+    let hooks = TrainHooks {
+        on_epoch: &on_epoch,
+        on_step: &on_step,
+        cancelled: &|| task.cancel.is_cancelled(),
+        deadline: task.deadline,
+        checkpoint_dir: task.checkpoint_dir,
+        checkpoint_every: CHECKPOINT_EVERY,
+    };
+    train(config, source, &hooks).map_err(|error| match error {
+        NetError::Cancelled => StageError::Cancelled,
+        NetError::Diverged { .. } | NetError::GradientDiverged { .. } => StageError::with_help(
+            error.to_string(),
+            format!("lower `optimizer.lr` (it is {}) or set `clip: 1.0`", task.params["optimizer"]["lr"]),
+        ),
+        other => StageError::failed(other.to_string()),
+    })
+}
+
+fn describe(epoch: &EpochRecord) -> String {
+    match &epoch.holdout {
+        Some(score) => format!(
+            "loss {:.3}, hold-out loss {:.3}, hold-out Jaccard {:.3}",
+            epoch.train_loss, score.loss, score.mean_jaccard
+        ),
+        None => format!("loss {:.3}", epoch.train_loss),
+    }
+}
+
+fn write_model(dir: &Path, trained: &Trained, card: &ModelCard) -> Result<(), StageError> {
+    let fail = |path: &Path, e: std::io::Error| StageError::failed(format!("{}: {e}", path.display()));
+    std::fs::create_dir_all(dir).map_err(|e| fail(dir, e))?;
+    weights::save(&trained.model, &dir.join(MODEL_FILE), &BTreeMap::new())
+        .map_err(|e| StageError::failed(e.to_string()))?;
+    let path = dir.join(MODEL_CARD_FILE);
+    let text = serde_json::to_string_pretty(card).map_err(|e| StageError::failed(e.to_string()))?;
+    std::fs::write(&path, text + "\n").map_err(|e| fail(&path, e))
+}
+
+/// The side of the patches must be a multiple of what the network halves away.
+fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
+    let patches = stage.input("patches").and_then(|input| match input.sources.first() {
+        Some(Source::Output { stage, .. }) => pipeline.stage(stage),
+        _ => None,
+    });
+    let size = patches.and_then(|s| s.with.get("size")).and_then(Value::as_u64);
+    let depth = stage.with.get("model").and_then(|m| m.get("depth")).and_then(Value::as_u64);
+    match (size, depth) {
+        (Some(size), Some(depth)) if size % (1 << depth) != 0 => {
+            let multiple = 1u64 << depth;
+            let below = (size / multiple * multiple).max(multiple);
+            vec![Finding {
+                path: vec!["with".into(), "model".into(), "depth".into()],
+                message: format!(
+                    "a depth of {depth} halves patches {depth} times, and {size} px is no multiple of {multiple}"
+                ),
+                help: Some(format!("use patches of {below} or {} px, or a smaller depth", below + multiple)),
+            }]
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,11 @@
+//! `train`: a patch index in, a network out.
+
+mod card;
+mod kind;
+mod params;
+mod source;
+
+pub(in crate::stages) use card::Normalisation;
+pub use card::{MODEL_CARD_FILE, MODEL_CARD_VERSION, MODEL_FILE, ModelCard};
+pub use kind::Train;
+pub(in crate::stages) use kind::refuse_cuda;

@@ -1,0 +1,139 @@
+//! The parameters of the `train` kind.
+
+use crate::spec::{Default, ParamSpec, ParamType, VariantSpec};
+
+const fn param(name: &'static str, ty: ParamType, default: Default, doc: &'static str) -> ParamSpec {
+    ParamSpec { name, ty, default, doc }
+}
+
+const fn int(min: i64, max: i64) -> ParamType {
+    ParamType::Int { min, max }
+}
+
+const fn float(min: f64, max: f64) -> ParamType {
+    ParamType::Float { min, max }
+}
+
+const MODELS: &[VariantSpec] = &[VariantSpec {
+    kind: "unet",
+    params: &[
+        param(
+            "width",
+            int(1, 1024),
+            Default::Json("16"),
+            "Channels of the first level; each level down has twice as many.",
+        ),
+        param(
+            "depth",
+            int(1, 8),
+            Default::Json("4"),
+            "How often the image is halved; patches must be a multiple of 2^depth.",
+        ),
+    ],
+    doc: "U-Net (Ronneberger et al. 2015) with batch normalisation.",
+}];
+
+const OPTIMIZERS: &[VariantSpec] = &[VariantSpec {
+    kind: "adamw",
+    params: &[
+        param("lr", float(1e-9, 10.0), Default::Json("0.002"), "Learning rate, at the peak of the schedule."),
+        param(
+            "weight_decay",
+            float(0.0, 10.0),
+            Default::Json("0.01"),
+            "Decoupled weight decay; not applied to biases and normalisation.",
+        ),
+        param(
+            "betas",
+            ParamType::List(&float(0.0, 0.999_999)),
+            Default::Json("[0.9, 0.999]"),
+            "Memory of the two moments.",
+        ),
+        param("eps", float(1e-12, 1.0), Default::Json("1e-8"), "Keeps the division finite."),
+    ],
+    doc: "AdamW (Loshchilov and Hutter 2019).",
+}];
+
+const SCHEDULES: &[VariantSpec] = &[
+    VariantSpec { kind: "constant", params: &[], doc: "The same learning rate throughout." },
+    VariantSpec {
+        kind: "cosine",
+        params: &[
+            param(
+                "warmup",
+                float(0.0, 0.9),
+                Default::Json("0.05"),
+                "Share of all steps in which the rate rises from 0.",
+            ),
+            param("floor", float(0.0, 1.0), Default::Json("0.0"), "Where it ends, as a share of the peak."),
+        ],
+        doc: "Linear rise, then half a cosine down.",
+    },
+    VariantSpec {
+        kind: "one_cycle",
+        params: &[param(
+            "warmup",
+            float(0.0, 0.9),
+            Default::Json("0.3"),
+            "Share of all steps in which the rate rises.",
+        )],
+        doc: "One-cycle (Smith and Topin 2018), as in PyTorch.",
+    },
+];
+
+const LOSSES: &[VariantSpec] = &[VariantSpec {
+    kind: "cross_entropy",
+    params: &[
+        param(
+            "class_weights",
+            ParamType::Choice(&["none", "inverse_sqrt", "inverse"]),
+            Default::Json("\"none\""),
+            "How rare classes are made to count more.",
+        ),
+        param("smoothing", float(0.0, 0.9), Default::Json("0.0"), "Label smoothing."),
+    ],
+    doc: "Softmax cross-entropy over labelled pixels.",
+}];
+
+/// Everything under `with:` of a `train` stage.
+pub(super) static PARAMS: &[ParamSpec] = &[
+    param("model", ParamType::Variant(MODELS), Default::Json("{\"kind\":\"unet\"}"), "The network."),
+    param("epochs", int(1, 100_000), Default::Json("40"), "Passes over the training patches."),
+    param("batch", int(1, 4096), Default::Json("8"), "Patches a step."),
+    param(
+        "steps_per_epoch",
+        int(1, 1_000_000),
+        Default::Absent,
+        "Steps an epoch; one pass over the patches when not given.",
+    ),
+    param("optimizer", ParamType::Variant(OPTIMIZERS), Default::Json("{\"kind\":\"adamw\"}"), "The optimiser."),
+    param(
+        "schedule",
+        ParamType::Variant(SCHEDULES),
+        Default::Json("{\"kind\":\"cosine\"}"),
+        "The course of the learning rate.",
+    ),
+    param("loss", ParamType::Variant(LOSSES), Default::Json("{\"kind\":\"cross_entropy\"}"), "The loss."),
+    param("clip", float(1e-6, 1e6), Default::Absent, "Greatest norm of the gradient; longer ones are shortened to it."),
+    param(
+        "augment",
+        ParamType::Object(&[
+            param("flips", ParamType::Bool, Default::Json("true"), "The eight flips and rotations."),
+            param(
+                "jitter",
+                float(0.0, 0.9),
+                Default::Json("0.0"),
+                "Radiometric jitter per band, in standard deviations.",
+            ),
+        ]),
+        Default::Json("{}"),
+        "What is varied at random while training.",
+    ),
+    param(
+        "sampling",
+        ParamType::Choice(&["shuffled", "weighted"]),
+        Default::Json("\"shuffled\""),
+        "Every patch once an epoch, or drawn by weight so that rare classes are seen more often.",
+    ),
+    param("evaluate_every", int(1, 100_000), Default::Json("1"), "Score on the hold-out after every so many epochs."),
+];
