@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
 
 use super::{CARD_FILE, SCENE_CARD_VERSION, SceneCard, TILE_FILE};
 use crate::engine::StageError;
@@ -41,9 +42,10 @@ impl TileReader {
         if header > MAX_HEADER {
             return Err(damaged("is not a tile: its safetensors header is too long".into()));
         }
-        let mut head = length.to_vec();
+        let mut head = Vec::new();
         file.by_ref().take(header).read_to_end(&mut head).map_err(|e| damaged(e.to_string()))?;
-        let (_, metadata) = SafeTensors::read_metadata(&head).map_err(|e| damaged(format!("is not a tile: {e}")))?;
+        let metadata: Metadata =
+            serde_json::from_slice(&head).map_err(|e| damaged(format!("is not a tile: {e}")))?;
         let base = 8 + header;
         let at = |name: &str, shape: &[usize]| match metadata.info(name) {
             Some(info) if info.shape == shape => Ok((info.dtype, base + info.data_offsets.0 as u64)),
