@@ -1,8 +1,50 @@
 //! Graph, plan, keys, store, journal, scheduler, executor. Knows no raster, no net, no YAML syntax.
 
+mod action;
+mod budget;
+mod cache;
+mod canonical;
+mod digest;
+mod disk;
+mod error;
+mod event;
+mod executor;
+mod expand;
+mod graph;
+mod job;
+mod journal;
+mod lock;
+mod newest;
+mod order;
+mod plan;
+mod reason;
+mod record;
+mod run;
+mod scheduler;
+mod selection;
 mod stage;
+mod statcache;
+mod store;
+mod summary;
+mod survey;
+mod tree;
+mod view;
 
+pub use action::{Action, MadeFrom, RanAs, StoredOutput};
+pub use cache::Cache;
+pub use digest::{ContentId, Digest, DigestError, Key};
+pub use error::{CacheError, EngineError, GraphError, PlanError, QueryError, TaskError};
+pub use event::{Event, Observer, TaskName, TaskStatus};
+pub use executor::{TaskDone, TaskEnv, TaskFailed, TaskWatch, run_task};
+pub use graph::{Graph, OutputItem, StageId, StageNode, TaskId, TaskInput, TaskNode, TaskSource};
+pub use job::TaskJob;
+pub use plan::{Plan, PlanCounts, PlannedTask, TaskState, plan};
+pub use reason::{InputChange, Reason};
+pub use record::{InputRecord, TASK_RECORD, TaskRecord};
+pub use run::{RunOptions, run};
+pub use selection::Selection;
 pub use stage::{
     Cancel, Cores, DeviceChoice, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress,
     ProgressSink, Registry, StageError, StageKind, TaskContext, TaskPlan,
 };
+pub use summary::{Failure, RunSummary, StageStatus, StageSummary, TaskCounts};

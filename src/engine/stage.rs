@@ -172,7 +172,7 @@ impl Cancel {
 
 /// What a running task tells the terminal.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "progress", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Progress {
     /// `done` of `total` units (epochs, steps, windows, rows …), with a short remark such as `loss 0.41  hold-out 0.62`.
     Step {

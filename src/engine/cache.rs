@@ -1,0 +1,188 @@
+//! The cache folder: where everything is, and its format version.
+//!
+//! ```text
+//! cache/
+//!   landcover/predict/val_scene_0.tif   the readable view: relative links to the newest outputs
+//!   .s2pipe/
+//!     version                           "s2pipe cache 1"
+//!     store/files/ab/cdef…              content: the bytes of every output file, read-only, named by digest
+//!     store/trees/ab/cdef…              content: one record a directory output
+//!     actions/ab/cdef….json             key -> outputs, record, seconds; `.cut.json` where a deadline cut it short
+//!     checkpoints/<key>/                what an unfinished task wants to find again
+//!     newest/<pipeline>.json            the newest key of every task, and what the view shows
+//!     runs/<id>/                        pipeline.json, events.jsonl, summary.json, logs of failed tasks
+//!     sources                           stat cache: digests of source files
+//!     locks/  tmp/                      of running processes
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::digest::Key;
+use super::disk;
+use super::error::CacheError;
+use super::lock::{FileLock, Scratch, sweep_scratch};
+use super::stage::Cancel;
+use super::statcache::StatCache;
+
+/// The format that this program writes. Raised when an older program could misread a newer cache.
+const FORMAT: u32 = 1;
+const INTERNALS: &str = ".s2pipe";
+
+/// A cache folder, open for use. Any number of processes may use one at a time.
+#[derive(Debug)]
+pub struct Cache {
+    root: PathBuf,
+    internals: PathBuf,
+    scratch: OnceLock<Scratch>,
+    sources: OnceLock<StatCache>,
+}
+
+impl Cache {
+    /// Opens a cache folder, making it where there is none.
+    ///
+    /// # Errors
+    /// [`CacheError`] when it cannot be made or read, or has a newer format.
+    pub fn open(dir: &Path) -> Result<Self, CacheError> {
+        let root = std::path::absolute(dir).map_err(|e| CacheError::at("find", dir, e))?;
+        let internals = root.join(INTERNALS);
+        let version = internals.join("version");
+        match fs::read_to_string(&version) {
+            Ok(text) => check_version(&root, &version, &text)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => create(&internals, &version)?,
+            Err(e) => return Err(CacheError::at("read", &version, e)),
+        }
+        Ok(Self { root, internals, scratch: OnceLock::new(), sources: OnceLock::new() })
+    }
+
+    /// The cache folder, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of all runs, one folder a run.
+    pub fn runs_dir(&self) -> PathBuf {
+        self.internals.join("runs")
+    }
+
+    /// Whether a pipeline may have this name: it becomes a folder beside the cache's own.
+    pub(super) fn is_pipeline_name(name: &str) -> bool {
+        !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
+    }
+
+    /// The folder of a pipeline in the readable view.
+    pub(super) fn view_dir(&self, pipeline: &str) -> PathBuf {
+        self.root.join(pipeline)
+    }
+
+    pub(super) fn store_dir(&self) -> PathBuf {
+        self.internals.join("store")
+    }
+
+    pub(super) fn actions_dir(&self) -> PathBuf {
+        self.internals.join("actions")
+    }
+
+    pub(super) fn newest_file(&self, pipeline: &str) -> PathBuf {
+        self.internals.join("newest").join(format!("{pipeline}.json"))
+    }
+
+    pub(super) fn newest_dir(&self) -> PathBuf {
+        self.internals.join("newest")
+    }
+
+    pub(super) fn checkpoint_dir(&self, key: Key) -> PathBuf {
+        self.internals.join("checkpoints").join(key.0.hex())
+    }
+
+    /// Takes the lock of an action; `None` when the run was cancelled while waiting for it.
+    pub(super) fn lock_action(
+        &self,
+        key: Key,
+        cancel: &Cancel,
+        waiting: impl FnOnce(),
+    ) -> Result<Option<FileLock>, CacheError> {
+        FileLock::take(&self.internals.join("locks").join(key.0.hex()), cancel, waiting)
+    }
+
+    /// Takes the lock of a pipeline's index and view. Held for milliseconds, so waiting for it is never told.
+    pub(super) fn lock_newest(&self, pipeline: &str) -> Result<Option<FileLock>, CacheError> {
+        FileLock::take(&self.internals.join("locks").join(format!("{pipeline}.newest")), &Cancel::default(), || {})
+    }
+
+    /// This process's scratch directory, made when first asked for, removed when the cache is closed.
+    pub(super) fn scratch(&self) -> Result<&Path, CacheError> {
+        if let Some(scratch) = self.scratch.get() {
+            return Ok(scratch.dir());
+        }
+        let made = Scratch::create(&self.internals.join("tmp"))?;
+        // Another thread may have been faster; then ours is dropped and removed.
+        Ok(self.scratch.get_or_init(|| made).dir())
+    }
+
+    /// Removes what processes that are no longer alive have left in `tmp/`.
+    pub(super) fn sweep(&self) {
+        sweep_scratch(&self.internals.join("tmp"));
+    }
+
+    /// Digests of source files, remembered by their `stat`.
+    pub(super) fn sources(&self) -> &StatCache {
+        self.sources.get_or_init(|| StatCache::load(&self.internals.join("sources")))
+    }
+
+    /// Writes a file of the cache atomically.
+    pub(super) fn write(&self, path: &Path, bytes: &[u8], sync: disk::Sync) -> Result<(), CacheError> {
+        disk::write_atomic(&disk::fresh(self.scratch()?, "w"), path, bytes, sync)
+    }
+}
+
+/// `ab/cdef…`: 256 folders keep each of them small.
+pub(super) fn fan_out(dir: &Path, hex: &str) -> PathBuf {
+    dir.join(&hex[..2]).join(&hex[2..])
+}
+
+fn create(internals: &Path, version: &Path) -> Result<(), CacheError> {
+    disk::make_dir(internals)?;
+    let write = |path: PathBuf, text: &str| fs::write(&path, text).map_err(|e| CacheError::at("write", &path, e));
+    // Backup programs know this file and leave the folder out.
+    write(internals.join("CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n")?;
+    let temporary = internals.join(format!("version.{}", std::process::id()));
+    disk::write_atomic(&temporary, version, format!("s2pipe cache {FORMAT}\n").as_bytes(), disk::Sync::Lazy)
+}
+
+fn check_version(root: &Path, file: &Path, text: &str) -> Result<(), CacheError> {
+    let line = text.lines().next().unwrap_or_default();
+    match line.strip_prefix("s2pipe cache ").and_then(|n| n.parse::<u32>().ok()) {
+        Some(found) if found > FORMAT => Err(CacheError::Newer { path: root.to_path_buf(), found, known: FORMAT }),
+        Some(_) => Ok(()),
+        None => Err(CacheError::NotACache { path: file.to_path_buf(), found: line.chars().take(40).collect() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_twice_and_refuses_a_newer_format() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("cache");
+        drop(Cache::open(&root).unwrap());
+        drop(Cache::open(&root).unwrap());
+        fs::write(root.join(".s2pipe/version"), "s2pipe cache 2\n").unwrap();
+        assert!(matches!(Cache::open(&root), Err(CacheError::Newer { found: 2, known: 1, .. })));
+        fs::write(root.join(".s2pipe/version"), "hello\n").unwrap();
+        assert!(matches!(Cache::open(&root), Err(CacheError::NotACache { .. })));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_says_which() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let error = Cache::open(&dir.path().join("file/cache")).unwrap_err();
+        assert!(error.to_string().contains("file/cache"), "{error}");
+        assert!(error.help().is_some());
+    }
+}

@@ -1,0 +1,186 @@
+//! The static graph of a pipeline's tasks.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::cache::Cache;
+use super::error::GraphError;
+use super::expand::Expander;
+use super::order::topological;
+use super::stage::{Registry, TaskPlan};
+use crate::spec::{Pipeline, Source};
+
+/// Position of a stage in [`Graph::stages`].
+pub type StageId = usize;
+/// Position of a task in [`Graph::tasks`].
+pub type TaskId = usize;
+
+/// All tasks of a pipeline and what they wait for.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The pipeline's file.
+    pub file: PathBuf,
+    /// The pipeline as it was understood, for the run's folder.
+    pub resolved: Value,
+    /// Time for the whole run.
+    pub budget: Option<Duration>,
+    /// Stages in topological order; among stages that are free to go, in the order of the file.
+    pub stages: Vec<StageNode>,
+    /// Tasks in topological order, stage by stage.
+    pub tasks: Vec<TaskNode>,
+}
+
+/// One stage of a [`Graph`].
+#[derive(Clone, Debug)]
+pub struct StageNode {
+    /// Its name.
+    pub name: String,
+    /// The kind it uses.
+    pub kind: String,
+    /// Its tasks.
+    pub tasks: Range<TaskId>,
+    /// Stages whose outputs it reads, ascending.
+    pub reads: Vec<StageId>,
+    /// Stages it waits for without reading them (`needs:`), ascending.
+    pub needs: Vec<StageId>,
+    /// Its outputs with their items: what the stages after it may refer to.
+    pub outputs: BTreeMap<String, Vec<OutputItem>>,
+}
+
+/// One item of a stage's output.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OutputItem {
+    /// The item's name; empty where the output is a single thing.
+    pub item: String,
+    /// The task that makes it.
+    pub task: TaskId,
+    /// Position among the task's outputs.
+    pub output: usize,
+}
+
+/// One task of a [`Graph`].
+#[derive(Clone, Debug)]
+pub struct TaskNode {
+    /// The stage it belongs to.
+    pub stage: StageId,
+    /// What the stage kind planned. Its `inputs` are resolved in [`TaskNode::inputs`].
+    pub plan: TaskPlan,
+    /// Code version of the stage kind.
+    pub version: u32,
+    /// Inputs, in the order of the plan.
+    pub inputs: Vec<TaskInput>,
+    /// Tasks whose outputs it reads, ascending, each once.
+    pub reads: Vec<TaskId>,
+}
+
+/// One resolved input of a task.
+#[derive(Clone, Debug)]
+pub struct TaskInput {
+    /// Slot name.
+    pub slot: String,
+    /// Extension of the name under which the task sees it.
+    pub ext: String,
+    /// Where it comes from.
+    pub from: TaskSource,
+}
+
+/// Where a task's input comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TaskSource {
+    /// A source file, absolute.
+    File(PathBuf),
+    /// An output of another task.
+    Task {
+        /// The task.
+        task: TaskId,
+        /// Position among its outputs.
+        output: usize,
+    },
+}
+
+impl Graph {
+    /// Splits every stage into its tasks.
+    ///
+    /// # Errors
+    /// [`GraphError`] naming the stage: a kind that objects, references that lead nowhere, names that clash.
+    pub fn expand(pipeline: &Pipeline, registry: &Registry) -> Result<Self, GraphError> {
+        if !Cache::is_pipeline_name(&pipeline.name) {
+            return Err(GraphError::BadPipelineName(pipeline.name.clone()));
+        }
+        let mut graph = Self {
+            pipeline: pipeline.name.clone(),
+            file: pipeline.file.clone(),
+            resolved: resolved(pipeline),
+            budget: pipeline.budget,
+            stages: Vec::new(),
+            tasks: Vec::new(),
+        };
+        let mut expander = Expander::default();
+        for stage in topological(pipeline)? {
+            expander.add(&mut graph, pipeline, stage, registry)?;
+        }
+        Ok(graph)
+    }
+
+    /// The stage with this name.
+    pub fn stage_id(&self, name: &str) -> Option<StageId> {
+        self.stages.iter().position(|s| s.name == name)
+    }
+
+    /// `stage/task`, or `stage` where the stage is one task.
+    pub fn label(&self, task: TaskId) -> String {
+        let node = &self.tasks[task];
+        label(&self.stages[node.stage].name, &node.plan.name)
+    }
+
+    /// The stages that wait for a stage, by data or by `needs`.
+    pub fn stage_dependents(&self) -> Vec<Vec<StageId>> {
+        let mut dependents = vec![Vec::new(); self.stages.len()];
+        for (id, stage) in self.stages.iter().enumerate() {
+            for &upstream in stage.reads.iter().chain(&stage.needs) {
+                dependents[upstream].push(id);
+            }
+        }
+        dependents
+    }
+}
+
+/// `stage/task`, or `stage` for the only task of a stage.
+pub(super) fn label(stage: &str, task: &str) -> String {
+    if task.is_empty() { stage.to_owned() } else { format!("{stage}/{task}") }
+}
+
+/// The checked pipeline as JSON, defaults filled in.
+fn resolved(pipeline: &Pipeline) -> Value {
+    let source = |source: &Source| match source {
+        Source::Output { stage, output } => json!({"stage": stage, "output": output}),
+        Source::Files { pattern, files } => json!({"pattern": pattern, "files": files}),
+    };
+    let stages = pipeline.stages.iter().map(|stage| {
+        let inputs = stage.inputs.iter().map(|i| (i.port.clone(), i.sources.iter().map(source).collect()));
+        let described = json!({
+            "uses": stage.uses,
+            "inputs": inputs.collect::<serde_json::Map<_, _>>(),
+            "outputs": stage.outputs.iter().map(|(n, p)| (n.clone(), json!(p))).collect::<serde_json::Map<_, _>>(),
+            "needs": stage.needs,
+            "with": stage.with,
+        });
+        (stage.name.clone(), described)
+    });
+    json!({
+        "pipeline": "s2pipe.pipeline/1",
+        "name": pipeline.name,
+        "file": pipeline.file,
+        "root": pipeline.root,
+        "seed": pipeline.seed,
+        "budget_seconds": pipeline.budget.map(|b| b.as_secs_f64()),
+        "classes": serde_json::to_value(&pipeline.classes).unwrap_or_default(),
+        "stages": stages.collect::<serde_json::Map<_, _>>(),
+    })
+}

@@ -1,0 +1,194 @@
+//! Operating-system locks: one per action, one per shared index, and one that marks a live scratch directory. A lock
+//! dies with its process, so there is nothing to clean up after a crash.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::disk;
+use super::error::CacheError;
+use super::stage::Cancel;
+
+/// How often a waiting process looks again. Waiting must notice a cancelled run, so it cannot block in the kernel.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// An exclusive lock on a file of its own; the file is removed when the lock is given back.
+#[derive(Debug)]
+pub(super) struct FileLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl FileLock {
+    /// The lock, if nobody else has it.
+    pub(super) fn try_take(path: &Path) -> Result<Option<Self>, CacheError> {
+        loop {
+            let file = disk::open_append(path)?;
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(e)) => return Err(CacheError::at("lock", path, e)),
+                // The last holder may have removed the file between our open and our lock: then this lock is on a
+                // file that nobody else will ever see, and we start over.
+                Ok(()) if is_current(&file, path) => return Ok(Some(Self { file, path: path.to_path_buf() })),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// The lock, waiting for it; `None` when the run was cancelled meanwhile. `waiting` is called once if it has to wait.
+    pub(super) fn take(path: &Path, cancel: &Cancel, waiting: impl FnOnce()) -> Result<Option<Self>, CacheError> {
+        let mut waiting = Some(waiting);
+        loop {
+            if let Some(lock) = Self::try_take(path)? {
+                return Ok(Some(lock));
+            }
+            if cancel.is_cancelled() {
+                return Ok(None);
+            }
+            if let Some(tell) = waiting.take() {
+                tell();
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Removed while still held, so that whoever opened it meanwhile finds out in `is_current`. A file that cannot
+        // be removed does no harm.
+        let _ = fs::remove_file(&self.path);
+        let _ = self.file.unlock();
+    }
+}
+
+/// Whether the open file is still the one that stands at `path`.
+fn is_current(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(ours), Ok(theirs)) => ours.ino() == theirs.ino() && ours.dev() == theirs.dev(),
+        _ => false,
+    }
+}
+
+/// A process's private directory below the cache's `tmp/`, removed at the end; `tmp/<id>.lock` is held while it lives.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    dir: PathBuf,
+    // Dropped after the directory has been removed.
+    _alive: FileLock,
+}
+
+impl Scratch {
+    /// A fresh directory. The lock comes first: a directory whose lock is free belongs to a dead process.
+    pub(super) fn create(tmp: &Path) -> Result<Self, CacheError> {
+        disk::make_dir(tmp)?;
+        loop {
+            let id = unique_id();
+            let Some(alive) = FileLock::try_take(&tmp.join(format!("{id}.lock")))? else { continue };
+            let dir = tmp.join(id);
+            match fs::create_dir(&dir) {
+                Ok(()) => return Ok(Self { dir, _alive: alive }),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(CacheError::at("create the folder", &dir, e)),
+            }
+        }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by a later run.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Removes the scratch directories that dead processes left. Failures leave them for the next run.
+pub(super) fn sweep_scratch(tmp: &Path) {
+    let Ok(entries) = fs::read_dir(tmp) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let dir = if path.extension().is_some_and(|e| e == "lock") { path.with_extension("") } else { path };
+        if let Ok(Some(_dead)) = FileLock::try_take(&dir.with_extension("lock")) {
+            let _ = fs::remove_dir_all(&dir);
+        }
+    }
+}
+
+/// An identifier that no other live process picks: process id, time, and a counter.
+fn unique_id() -> String {
+    static COUNTER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let count = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let nanos = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+    format!("{:x}-{:x}-{count:x}", std::process::id(), nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holder_at_a_time_and_the_file_goes_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b.lock");
+        let first = FileLock::try_take(&path).unwrap().unwrap();
+        assert!(FileLock::try_take(&path).unwrap().is_none());
+        drop(first);
+        assert!(!path.exists());
+        assert!(FileLock::try_take(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn waiting_ends_when_the_run_is_cancelled() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        let _held = FileLock::try_take(&path).unwrap().unwrap();
+        let cancel = Cancel::default();
+        let told = std::cell::Cell::new(0);
+        let other = cancel.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(60));
+            other.cancel();
+        });
+        assert!(FileLock::take(&path, &cancel, || told.set(told.get() + 1)).unwrap().is_none());
+        assert_eq!(told.get(), 1);
+    }
+
+    #[test]
+    fn many_threads_never_hold_it_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        let inside = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let Some(_lock) = FileLock::try_take(&path).unwrap() else { continue };
+                        assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                        inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn only_dead_scratch_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let live = Scratch::create(dir.path()).unwrap();
+        let dead = dir.path().join("1-2-3");
+        fs::create_dir(&dead).unwrap();
+        fs::write(dir.path().join("1-2-3.lock"), "").unwrap();
+        fs::write(dir.path().join("4-5-6.lock"), "").unwrap();
+        sweep_scratch(dir.path());
+        assert!(live.dir().exists() && !dead.exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "the live directory and its lock");
+        drop(live);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

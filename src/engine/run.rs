@@ -1,0 +1,238 @@
+//! A run: look everything up, run what has to run, leave a folder that tells what happened.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::budget::Budget;
+use super::cache::Cache;
+use super::digest::Digest;
+use super::disk::{self, Sync};
+use super::error::{CacheError, EngineError};
+use super::event::{Event, Observer, TaskStatus};
+use super::graph::{Graph, StageId};
+use super::journal::Journal;
+use super::plan::PlanCounts;
+use super::scheduler::{Around, Scheduler};
+use super::selection::Selection;
+use super::stage::{Cancel, DeviceChoice, Registry};
+use super::summary::{Failure, RunSummary, StageSummary, TaskCounts};
+use super::survey::{State, Survey};
+
+const SUMMARY: &str = "s2pipe.run/1";
+/// A failure shows this many last lines of its log, from at most this many bytes.
+const TAIL_LINES: usize = 20;
+const TAIL_BYTES: u64 = 16 << 10;
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// What to run.
+    pub selection: Selection,
+    /// Tasks side by side.
+    pub jobs: usize,
+    /// After a failure, go on with what does not depend on it.
+    pub keep_going: bool,
+    /// Device for training and prediction.
+    pub device: DeviceChoice,
+    /// Threads for all tasks together.
+    pub threads: usize,
+    /// Time for the whole run instead of the pipeline's own.
+    pub budget: Option<Duration>,
+}
+
+impl Default for RunOptions {
+    /// Everything that is not in the cache, with as many jobs and threads as there are cores.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            selection: Selection::default(),
+            jobs: cores,
+            keep_going: false,
+            device: DeviceChoice::Auto,
+            threads: cores,
+            budget: None,
+        }
+    }
+}
+
+/// Runs a pipeline. A task that fails is no error of this function: it is in the summary.
+///
+/// # Errors
+/// [`EngineError`] when the run cannot be planned or its folder cannot be written.
+pub fn run(
+    graph: &Graph,
+    registry: &Registry,
+    cache: &Cache,
+    options: &RunOptions,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<RunSummary, EngineError> {
+    let start = Instant::now();
+    let started = jiff::Timestamp::now();
+    let survey = Survey::make(graph, cache, &options.selection)?;
+    cache.sweep();
+    let (id, folder) = create_folder(cache, graph, started)?;
+    let journal = Journal::create(&folder.join("events.jsonl"), start)?;
+    let everyone: [&dyn Observer; 2] = [&journal, observer];
+    let around = Around {
+        registry,
+        options,
+        observer: &Everyone(&everyone),
+        cancel,
+        budget: Budget::new(&survey, start, options.budget.or(graph.budget), options.jobs.max(1)),
+        logs: folder.join("logs"),
+    };
+    let tasks = counts(&survey);
+    around.observer.event(&Event::RunStarted { run: &id, pipeline: &graph.pipeline, tasks });
+    let mut scheduler = Scheduler::new(survey, &around);
+    scheduler.run()?;
+    let summary = summarise(&scheduler, id, started, start, cancel);
+    write_summary(&folder, &summary)?;
+    let RunSummary { run, ok, interrupted, seconds, .. } = &summary;
+    around.observer.event(&Event::RunFinished { run, ok: *ok, interrupted: *interrupted, seconds: *seconds });
+    Ok(summary)
+}
+
+/// The journal and whoever else watches.
+struct Everyone<'a>(&'a [&'a dyn Observer]);
+
+impl Observer for Everyone<'_> {
+    fn event(&self, event: &Event<'_>) {
+        self.0.iter().for_each(|observer| observer.event(event));
+    }
+}
+
+fn counts(survey: &Survey<'_>) -> PlanCounts {
+    let mut counts = PlanCounts::default();
+    for state in &survey.states {
+        match state {
+            State::Out => {}
+            State::Made(_) => counts.cached += 1,
+            State::Must { .. } => counts.will_run += 1,
+            State::May => counts.may_run += 1,
+        }
+    }
+    counts
+}
+
+/// Makes the run's folder, named by time and a few random-looking digits, with the resolved pipeline in it.
+fn create_folder(cache: &Cache, graph: &Graph, started: jiff::Timestamp) -> Result<(String, PathBuf), CacheError> {
+    let runs = cache.runs_dir();
+    disk::make_dir(&runs)?;
+    let time = started.strftime("%Y%m%d-%H%M%S");
+    for attempt in 0_u32.. {
+        let seed = format!("{} {} {attempt}", std::process::id(), started.as_nanosecond());
+        let id = format!("{time}-{}", &Digest::of(seed.as_bytes()).hex()[..4]);
+        let folder = runs.join(&id);
+        match fs::create_dir(&folder) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+            other => other.map_err(|e| CacheError::at("create the folder", &folder, e))?,
+        }
+        let path = folder.join("pipeline.json");
+        fs::write(&path, format!("{}\n", graph.resolved)).map_err(|e| CacheError::at("write", &path, e))?;
+        return Ok((id, folder));
+    }
+    // 2^32 runs in one second: the counter ended. Nothing sensible is left to try.
+    Err(CacheError::at("create a folder in", &runs, io::Error::other("too many runs in this second")))
+}
+
+fn summarise(
+    scheduler: &Scheduler<'_>,
+    run: String,
+    started: jiff::Timestamp,
+    start: Instant,
+    cancel: &Cancel,
+) -> RunSummary {
+    let survey = &scheduler.survey;
+    let graph = survey.graph;
+    let included = (0..graph.stages.len()).filter(|s| survey.selected.included[*s]);
+    let stages: Vec<StageSummary> = included.map(|s| stage_summary(scheduler, s)).collect();
+    let ok = stages.iter().all(|s| s.tasks.failed + s.tasks.skipped == 0);
+    let failures = scheduler.failures.iter().map(|(id, failed)| {
+        let node = &graph.tasks[*id];
+        Failure {
+            stage: graph.stages[node.stage].name.clone(),
+            task: node.plan.name.clone(),
+            message: failed.error.to_string(),
+            help: failed.error.help(),
+            log: failed.log.clone(),
+            tail: failed.log.as_deref().map(tail).unwrap_or_default(),
+        }
+    });
+    let is_cut = |id: &usize| scheduler.ends[*id].as_ref().is_some_and(|e| e.status == TaskStatus::CutShort);
+    RunSummary {
+        summary: SUMMARY.to_owned(),
+        run,
+        pipeline: graph.pipeline.clone(),
+        started: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        ok,
+        // A cancel that came after the last task changed nothing.
+        interrupted: !ok && cancel.is_cancelled(),
+        seconds: start.elapsed().as_secs_f64(),
+        stages,
+        failures: failures.collect(),
+        cut_short: (0..graph.tasks.len()).filter(is_cut).map(|id| graph.label(id)).collect(),
+    }
+}
+
+fn stage_summary(scheduler: &Scheduler<'_>, id: StageId) -> StageSummary {
+    let survey = &scheduler.survey;
+    let stage = &survey.graph.stages[id];
+    let mut tasks = TaskCounts::default();
+    let mut spans = Vec::new();
+    for task in stage.tasks.clone() {
+        // A task without an end was in the cache from the start.
+        let end = scheduler.ends[task].as_ref();
+        match end.map_or(TaskStatus::Cached, |e| e.status) {
+            TaskStatus::Cached => tasks.cached += 1,
+            TaskStatus::Ran | TaskStatus::CutShort => tasks.ran += 1,
+            TaskStatus::Failed => tasks.failed += 1,
+            TaskStatus::Skipped | TaskStatus::Cancelled => tasks.skipped += 1,
+        }
+        spans.extend(end.and_then(|e| e.span));
+    }
+    let first = spans.iter().map(|s| s.0).min();
+    let last = spans.iter().map(|s| s.1).max();
+    let seconds = first.zip(last).map_or(0.0, |(first, last)| (last - first).as_secs_f64());
+    StageSummary { name: stage.name.clone(), status: tasks.status(), tasks, seconds, outputs: outputs(survey, id) }
+}
+
+/// Where the stage's outputs are in the view.
+fn outputs(survey: &Survey<'_>, id: StageId) -> BTreeMap<String, PathBuf> {
+    let stage = &survey.graph.stages[id];
+    let dir = survey.cache.view_dir(&survey.graph.pipeline).join(&stage.name);
+    let mut paths = BTreeMap::new();
+    for (name, items) in &stage.outputs {
+        for item in items.iter().filter(|i| matches!(survey.states[i.task], State::Made(_))) {
+            let name = if item.item.is_empty() { name.clone() } else { format!("{name}/{}", item.item) };
+            paths.insert(name, dir.join(&survey.graph.tasks[item.task].plan.outputs[item.output].path));
+        }
+    }
+    paths
+}
+
+fn write_summary(folder: &Path, summary: &RunSummary) -> Result<(), CacheError> {
+    let path = folder.join("summary.json");
+    let mut bytes =
+        serde_json::to_vec_pretty(summary).map_err(|e| CacheError::at("write", &path, io::Error::other(e)))?;
+    bytes.push(b'\n');
+    disk::write_atomic(&folder.join("summary.json.new"), &path, &bytes, Sync::Lazy)
+}
+
+/// The last lines of a log; none where it cannot be read.
+fn tail(log: &Path) -> Vec<String> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = fs::File::open(log)?;
+        let len = file.metadata()?.len();
+        file.seek(SeekFrom::Start(len.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|l| (*l).to_owned()).collect()
+}

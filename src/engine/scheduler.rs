@@ -1,0 +1,416 @@
+//! Runs the tasks of a graph on threads, in dependency order.
+//!
+//! One thread (the caller's) decides; each running task has a thread of its own. Which tasks run side by side never
+//! changes what they leave.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, Scope};
+use std::time::Instant;
+
+use super::action::{MadeFrom, RanAs};
+use super::budget::Budget;
+use super::digest::Key;
+use super::error::{EngineError, TaskError};
+use super::event::{Event, Observer, TaskName, TaskStatus};
+use super::executor::{TaskDone, TaskEnv, TaskFailed, TaskWatch, panic_message, run_task};
+use super::graph::{Graph, StageId, TaskId, TaskSource};
+use super::job::TaskJob;
+use super::reason::Reason;
+use super::run::RunOptions;
+use super::stage::{Cancel, Cores, Outcome, Progress, ProgressSink, Registry};
+use super::survey::{Made, State, Survey};
+use super::view::Publisher;
+
+/// Stack of a task's thread: kinds may recurse deeper than the usual 2 MiB allow.
+const STACK: usize = 16 << 20;
+
+/// What a run has around it.
+pub(super) struct Around<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) options: &'a RunOptions,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) cancel: &'a Cancel,
+    pub(super) budget: Budget,
+    pub(super) logs: PathBuf,
+}
+
+/// How a task ended, as the summary needs it.
+#[derive(Clone, Debug)]
+pub(super) struct TaskEnd {
+    pub(super) status: TaskStatus,
+    /// When it began and ended, for tasks that ran.
+    pub(super) span: Option<(Instant, Instant)>,
+}
+
+type Report = (TaskId, Instant, Result<TaskDone, TaskFailed>);
+
+/// The state of a run. See the module.
+pub(super) struct Scheduler<'a> {
+    pub(super) survey: Survey<'a>,
+    pub(super) ends: Vec<Option<TaskEnd>>,
+    pub(super) failures: Vec<(TaskId, TaskFailed)>,
+    around: &'a Around<'a>,
+    publisher: Publisher,
+    /// Per task: how many of the tasks that it reads are not over.
+    waits: Vec<usize>,
+    /// Per task: the tasks that read it.
+    readers: Vec<Vec<TaskId>>,
+    /// Per stage: how many of its tasks are not over.
+    open: Vec<usize>,
+    /// Per stage: how many of the stages that it `needs` are not over.
+    gates: Vec<usize>,
+    /// Per stage: the stages that need it.
+    needed_by: Vec<Vec<StageId>>,
+    /// Per task and per stage: something that it waited for did not end well.
+    spoilt: Vec<bool>,
+    spoilt_stages: Vec<bool>,
+    ready: BinaryHeap<Reverse<TaskId>>,
+    running: usize,
+    alone: bool,
+    stopped: bool,
+}
+
+impl<'a> Scheduler<'a> {
+    pub(super) fn new(survey: Survey<'a>, around: &'a Around<'a>) -> Self {
+        let graph = survey.graph;
+        let unfinished = |id: TaskId| matches!(survey.states[id], State::Must { .. } | State::May);
+        let mut readers = vec![Vec::new(); graph.tasks.len()];
+        let mut waits = vec![0; graph.tasks.len()];
+        for (id, node) in graph.tasks.iter().enumerate().filter(|(id, _)| unfinished(*id)) {
+            for &up in node.reads.iter().filter(|up| unfinished(**up)) {
+                readers[up].push(id);
+                waits[id] += 1;
+            }
+        }
+        let open: Vec<usize> =
+            graph.stages.iter().map(|s| s.tasks.clone().filter(|id| unfinished(*id)).count()).collect();
+        let mut needed_by = vec![Vec::new(); graph.stages.len()];
+        let mut gates = vec![0; graph.stages.len()];
+        for (id, stage) in graph.stages.iter().enumerate() {
+            for &up in stage.needs.iter().filter(|up| open[**up] > 0) {
+                needed_by[up].push(id);
+                gates[id] += 1;
+            }
+        }
+        Self {
+            ends: vec![None; graph.tasks.len()],
+            failures: Vec::new(),
+            publisher: Publisher::new(),
+            waits,
+            readers,
+            open,
+            gates,
+            needed_by,
+            spoilt: vec![false; graph.tasks.len()],
+            spoilt_stages: vec![false; graph.stages.len()],
+            ready: BinaryHeap::new(),
+            running: 0,
+            alone: false,
+            stopped: false,
+            survey,
+            around,
+        }
+    }
+
+    /// Runs everything that has to run.
+    pub(super) fn run(&mut self) -> Result<(), EngineError> {
+        self.report_cached();
+        let graph = self.survey.graph;
+        let mut free: VecDeque<TaskId> = VecDeque::new();
+        for id in (0..graph.tasks.len()).filter(|id| self.is_free(*id)) {
+            free.push_back(id);
+        }
+        self.settle(free);
+        let (sender, reports) = channel();
+        std::thread::scope(|scope| self.drive(scope, &sender, &reports))?;
+        self.give_up();
+        self.publisher.finish(&self.survey);
+        Ok(())
+    }
+
+    fn drive<'s>(
+        &mut self,
+        scope: &'s Scope<'s, '_>,
+        sender: &Sender<Report>,
+        reports: &Receiver<Report>,
+    ) -> Result<(), EngineError>
+    where
+        'a: 's,
+    {
+        loop {
+            while let Some(id) = self.next() {
+                self.launch(scope, sender, id);
+            }
+            if self.running == 0 {
+                return Ok(());
+            }
+            // The sender lives as long as this loop, so there is always a report to come.
+            let Ok(report) = reports.recv() else { return Ok(()) };
+            self.take(report);
+        }
+    }
+
+    fn report_cached(&self) {
+        for (id, state) in self.survey.states.iter().enumerate() {
+            if let State::Made(made) = state {
+                self.tell_end(id, TaskStatus::Cached, 0.0, Some(made), None);
+            }
+        }
+    }
+
+    /// Whether a task is still to be looked at and waits for nothing.
+    fn is_free(&self, id: TaskId) -> bool {
+        let stage = self.survey.graph.tasks[id].stage;
+        let undecided = matches!(self.survey.states[id], State::Must { .. } | State::May) && self.ends[id].is_none();
+        undecided && self.waits[id] == 0 && self.gates[stage] == 0
+    }
+
+    /// Decides about tasks that wait for nothing: queued, taken from the cache, or skipped; then about what that frees.
+    fn settle(&mut self, mut free: VecDeque<TaskId>) {
+        while let Some(id) = free.pop_front() {
+            let stage = self.survey.graph.tasks[id].stage;
+            if self.spoilt[id] || self.spoilt_stages[stage] {
+                self.end(id, TaskStatus::Skipped, None, &mut free);
+                self.tell_end(id, TaskStatus::Skipped, 0.0, None, None);
+                continue;
+            }
+            if self.survey.states[id] == State::May {
+                let state = self.survey.record(id).map(|record| self.survey.look_up(id, &record));
+                // All that it reads is made, so there is a record.
+                self.survey.states[id] = state.unwrap_or(State::Must { key: None, reasons: vec![Reason::Unknown] });
+            }
+            if let State::Made(made) = &self.survey.states[id] {
+                self.tell_end(id, TaskStatus::Cached, 0.0, Some(made), None);
+                self.end(id, TaskStatus::Cached, None, &mut free);
+            } else {
+                if let State::Must { reasons, .. } = &self.survey.states[id] {
+                    self.around.observer.event(&Event::TaskQueued { name: name(self.survey.graph, id), reasons });
+                }
+                self.ready.push(Reverse(id));
+            }
+        }
+    }
+
+    /// Marks a task as over and collects what it frees.
+    fn end(&mut self, id: TaskId, status: TaskStatus, span: Option<(Instant, Instant)>, free: &mut VecDeque<TaskId>) {
+        let well = matches!(status, TaskStatus::Cached | TaskStatus::Ran | TaskStatus::CutShort);
+        self.ends[id] = Some(TaskEnd { status, span });
+        for reader in std::mem::take(&mut self.readers[id]) {
+            self.spoilt[reader] |= !well;
+            self.waits[reader] -= 1;
+            if self.is_free(reader) {
+                free.push_back(reader);
+            }
+        }
+        let stage = self.survey.graph.tasks[id].stage;
+        self.spoilt_stages_after(stage, well);
+        self.open[stage] -= 1;
+        if self.open[stage] == 0 {
+            for next in std::mem::take(&mut self.needed_by[stage]) {
+                self.gates[next] -= 1;
+                if self.gates[next] == 0 {
+                    let tasks = self.survey.graph.stages[next].tasks.clone();
+                    free.extend(tasks.filter(|t| self.is_free(*t)));
+                }
+            }
+        }
+    }
+
+    fn spoilt_stages_after(&mut self, stage: StageId, well: bool) {
+        if !well {
+            for &next in &self.needed_by[stage] {
+                self.spoilt_stages[next] = true;
+            }
+        }
+    }
+
+    /// The next task to start, if one may start now. Earlier tasks go first; one that wants all cores waits until
+    /// nothing else runs, and holds back those behind it.
+    fn next(&mut self) -> Option<TaskId> {
+        if self.stopped || self.alone || self.around.cancel.is_cancelled() {
+            return None;
+        }
+        let Reverse(id) = *self.ready.peek()?;
+        let fits = match self.survey.graph.tasks[id].plan.cores {
+            Cores::All => self.running == 0,
+            Cores::One => self.running < self.around.options.jobs.max(1),
+        };
+        if fits { self.ready.pop().map(|Reverse(id)| id) } else { None }
+    }
+
+    fn launch<'s>(&mut self, scope: &'s Scope<'s, '_>, sender: &Sender<Report>, id: TaskId)
+    where
+        'a: 's,
+    {
+        let begun = Instant::now();
+        self.running += 1;
+        let Some(job) = self.job(id) else {
+            let error = TaskError::Foreign("an input of the task is not known".into());
+            return self.take((id, begun, Err(TaskFailed { error, log: None })));
+        };
+        let (around, graph, cache) = (self.around, self.survey.graph, self.survey.cache);
+        let sender = sender.clone();
+        let body = move || {
+            let watch = Watch { observer: around.observer, name: name(graph, id) };
+            let (registry, cancel, logs) = (around.registry, around.cancel, around.logs.as_path());
+            let env = TaskEnv { cache, registry, cancel, watch: &watch, logs };
+            // The kind's own panics are caught closer to it; this one catches an observer's, and without it the
+            // deciding thread would wait forever for a report.
+            let result = catch_unwind(AssertUnwindSafe(|| run_task(&job, &env))).unwrap_or_else(|panic| {
+                let (stage, message) = (job.ran_as.stage.clone(), panic_message(&*panic));
+                Err(TaskFailed { error: TaskError::Panicked { stage, message }, log: None })
+            });
+            // The receiver outlives every task's thread.
+            let _ = sender.send((id, begun, result));
+        };
+        self.alone = self.survey.graph.tasks[id].plan.cores == Cores::All;
+        if let Err(e) = Builder::new().stack_size(STACK).spawn_scoped(scope, body) {
+            let error = TaskError::Failed {
+                message: format!("cannot start a thread: {e}"),
+                help: Some("run with fewer jobs (`-j`)".into()),
+            };
+            self.take((id, begun, Err(TaskFailed { error, log: None })));
+        }
+    }
+
+    /// The job of a task whose inputs are all known.
+    fn job(&self, id: TaskId) -> Option<TaskJob> {
+        let (graph, options) = (self.survey.graph, self.around.options);
+        let node = &graph.tasks[id];
+        let record = self.survey.record(id)?;
+        let mut made_from = BTreeMap::new();
+        for input in &node.inputs {
+            let from = match &input.from {
+                TaskSource::File(path) => MadeFrom::File { path: path.clone() },
+                TaskSource::Task { task, output } => {
+                    let State::Made(made) = &self.survey.states[*task] else { return None };
+                    let up = &graph.tasks[*task];
+                    MadeFrom::Task {
+                        stage: graph.stages[up.stage].name.clone(),
+                        task: up.plan.name.clone(),
+                        output: up.plan.outputs[*output].name.clone(),
+                        key: made.key,
+                    }
+                }
+            };
+            made_from.insert(input.slot.clone(), from);
+        }
+        let ran_as = RanAs {
+            pipeline: graph.pipeline.clone(),
+            stage: graph.stages[node.stage].name.clone(),
+            task: node.plan.name.clone(),
+        };
+        let mut job = TaskJob::new(ran_as, record, made_from);
+        job.device = options.device;
+        job.threads = self.threads(node.plan.cores);
+        job.seconds_left = self.around.budget.seconds_left(graph, id, &self.pending_alone());
+        job.force = self.survey.is_forced(id);
+        Some(job)
+    }
+
+    /// All threads for a task that runs alone; else a fair share among those that run (this one included) or could run.
+    fn threads(&self, cores: Cores) -> usize {
+        let all = self.around.options.threads.max(1);
+        let side_by_side = (self.running + self.ready.len()).min(self.around.options.jobs.max(1));
+        if cores == Cores::All { all } else { (all / side_by_side).max(1) }
+    }
+
+    /// Tasks that want all cores and are not over; only looked for when there is a budget to share.
+    fn pending_alone(&self) -> Vec<TaskId> {
+        let tasks = self.survey.graph.tasks.iter().enumerate();
+        tasks
+            .filter(|(_, node)| self.around.budget.is_limited() && node.plan.cores == Cores::All)
+            .filter(|(id, _)| {
+                self.ends[*id].is_none() && !matches!(self.survey.states[*id], State::Made(_) | State::Out)
+            })
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// Takes a task's result in.
+    fn take(&mut self, (id, begun, result): Report) {
+        self.running -= 1;
+        self.alone = false;
+        let span = (begun, Instant::now());
+        let mut free = VecDeque::new();
+        match result {
+            Ok(done) => {
+                let status = match (done.ran, done.outcome) {
+                    (false, _) => TaskStatus::Cached,
+                    (true, Outcome::Complete) => TaskStatus::Ran,
+                    (true, Outcome::CutShort) => TaskStatus::CutShort,
+                };
+                let seconds = if done.ran { done.seconds } else { 0.0 };
+                let made = Made { key: done.key, outputs: done.outputs, seconds: done.seconds, created: done.created };
+                self.tell_end(id, status, seconds, Some(&made), None);
+                self.survey.states[id] = State::Made(made);
+                self.publisher.made(&self.survey, id);
+                self.end(id, status, done.ran.then_some(span), &mut free);
+            }
+            Err(failed) => {
+                let cancelled = matches!(failed.error, TaskError::Cancelled);
+                let status = if cancelled { TaskStatus::Cancelled } else { TaskStatus::Failed };
+                let seconds = (span.1 - span.0).as_secs_f64();
+                self.tell_end(id, status, seconds, None, Some(&failed.error.to_string()));
+                if !cancelled {
+                    self.stopped |= !self.around.options.keep_going;
+                    self.failures.push((id, failed));
+                }
+                self.end(id, status, Some(span), &mut free);
+            }
+        }
+        self.settle(free);
+    }
+
+    /// What is not over by now is skipped.
+    fn give_up(&mut self) {
+        for id in 0..self.ends.len() {
+            let undecided = matches!(self.survey.states[id], State::Must { .. } | State::May);
+            if undecided && self.ends[id].is_none() {
+                self.ends[id] = Some(TaskEnd { status: TaskStatus::Skipped, span: None });
+                self.tell_end(id, TaskStatus::Skipped, 0.0, None, None);
+            }
+        }
+    }
+
+    fn tell_end(&self, id: TaskId, status: TaskStatus, seconds: f64, made: Option<&Made>, error: Option<&str>) {
+        let key: Option<Key> = made.map(|m| m.key).or(match &self.survey.states[id] {
+            State::Must { key, .. } => *key,
+            _ => None,
+        });
+        let outputs = made.map_or(&[][..], |m| &m.outputs);
+        let name = name(self.survey.graph, id);
+        self.around.observer.event(&Event::TaskFinished { name, status, seconds, key, outputs, error });
+    }
+}
+
+fn name(graph: &Graph, id: TaskId) -> TaskName<'_> {
+    let node = &graph.tasks[id];
+    TaskName { stage: &graph.stages[node.stage].name, task: &node.plan.name }
+}
+
+/// Passes a task's news on to the run's observer.
+struct Watch<'a> {
+    observer: &'a dyn Observer,
+    name: TaskName<'a>,
+}
+
+impl ProgressSink for Watch<'_> {
+    fn progress(&self, news: Progress) {
+        self.observer.event(&Event::TaskProgress { name: self.name, news: &news });
+    }
+}
+
+impl TaskWatch for Watch<'_> {
+    fn waiting(&self) {
+        self.observer.event(&Event::TaskWaiting { name: self.name });
+    }
+
+    fn started(&self, key: Key) {
+        self.observer.event(&Event::TaskStarted { name: self.name, key });
+    }
+}

@@ -1,0 +1,272 @@
+//! The readable view: `cache/<pipeline>/<stage>/<path>` as relative links to the newest outputs.
+//!
+//! A file output is a link, a directory output a directory of links. Only what changed is touched. Whatever else a
+//! person put into these folders stays; a file of theirs that stands where a link belongs is kept as `<name>~`.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::cache::Cache;
+use super::digest::{ContentId, Digest};
+use super::disk;
+use super::error::CacheError;
+use super::graph::{TaskId, TaskNode};
+use super::newest::{Newest, NewestTask};
+use super::survey::{Made, State, Survey};
+use super::tree::EntryKind;
+
+/// During a run the index is written at most this often; the end of a run always writes what is left.
+const WRITE_EVERY: Duration = Duration::from_secs(2);
+
+/// Keeps the view and the index of newest results up to date during a run.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    written: Instant,
+    unwritten: Vec<TaskId>,
+}
+
+impl Publisher {
+    pub(super) fn new() -> Self {
+        Self { written: Instant::now(), unwritten: Vec::new() }
+    }
+
+    /// A task has just been made: show its outputs.
+    pub(super) fn made(&mut self, survey: &Survey<'_>, id: TaskId) {
+        warn(show_task(survey, id));
+        self.unwritten.push(id);
+        if self.written.elapsed() >= WRITE_EVERY {
+            warn(write_index(survey, &std::mem::take(&mut self.unwritten)));
+            self.written = Instant::now();
+        }
+    }
+
+    /// The run is over: bring the whole view of the pipeline up to date.
+    pub(super) fn finish(&mut self, survey: &Survey<'_>) {
+        let made: Vec<TaskId> =
+            (0..survey.graph.tasks.len()).filter(|id| matches!(survey.states[*id], State::Made(_))).collect();
+        warn(remove_stale(survey));
+        for &id in &made {
+            if let Err(error) = show_task(survey, id) {
+                // One warning is enough: the others would say the same.
+                warn(Err(error));
+                break;
+            }
+        }
+        warn(write_index(survey, &made));
+    }
+}
+
+/// A view that cannot be brought up to date (a full disk, say) does not undo the run: everything is in the store.
+fn warn(result: Result<(), CacheError>) {
+    if let Err(error) = result {
+        tracing::warn!("the readable view of the cache is not up to date: {error}");
+    }
+}
+
+fn show_task(survey: &Survey<'_>, id: TaskId) -> Result<(), CacheError> {
+    let State::Made(made) = &survey.states[id] else { return Ok(()) };
+    let node = &survey.graph.tasks[id];
+    let stage = &survey.graph.stages[node.stage].name;
+    let shown = survey.newest.task(stage, &node.plan.name).map_or(&[][..], |t| &t.outputs);
+    let dir = survey.cache.view_dir(&survey.graph.pipeline).join(stage);
+    made.outputs.iter().try_for_each(|output| {
+        let path = dir.join(&output.path);
+        match output.content {
+            ContentId::File(digest) => place_link(survey.cache, &survey.cache.file_path(digest), &path),
+            ContentId::Tree(digest) => show_tree(survey.cache, digest, &path, !shown.contains(output)),
+        }
+    })
+}
+
+/// Makes a directory output appear at `path`. `changed`: the directory may show something else so far.
+fn show_tree(cache: &Cache, digest: Digest, path: &Path, changed: bool) -> Result<(), CacheError> {
+    let Some(tree) = cache.tree(digest) else { return Ok(()) };
+    if fs::symlink_metadata(path).is_ok_and(|m| !m.is_dir()) {
+        clear(cache, path)?;
+    }
+    let mut wanted: HashSet<PathBuf> = HashSet::with_capacity(tree.entries.len());
+    for entry in &tree.entries {
+        let place = path.join(&entry.path);
+        if entry.kind != EntryKind::EmptyDir {
+            place_link(cache, &cache.file_path(entry.digest), &place)?;
+        } else if !place.is_dir() {
+            disk::make_dir(&place)?;
+        }
+        wanted.insert(place);
+    }
+    if changed { remove_links(cache, path, &wanted) } else { Ok(()) }
+}
+
+/// The link text that leads from `path` to a file of the store, relative so that the cache can be moved as a whole.
+fn relative_target(cache: &Cache, target: &Path, path: &Path) -> PathBuf {
+    let below = |p: &Path| p.strip_prefix(cache.root()).map_or_else(|_| p.to_path_buf(), Path::to_path_buf);
+    let ups = below(path).components().count().saturating_sub(1);
+    let mut link: PathBuf = std::iter::repeat_n("..", ups).collect();
+    link.push(below(target));
+    link
+}
+
+fn is_link_to(cache: &Cache, target: &Path, path: &Path) -> bool {
+    fs::read_link(path).is_ok_and(|link| link == relative_target(cache, target, path))
+}
+
+fn place_link(cache: &Cache, target: &Path, path: &Path) -> Result<(), CacheError> {
+    if is_link_to(cache, target, path) {
+        return Ok(());
+    }
+    if !path.is_symlink() {
+        clear(cache, path)?;
+    }
+    let temporary = disk::fresh(cache.scratch()?, "link");
+    disk::link(&relative_target(cache, target, path), &temporary)?;
+    disk::rename(&temporary, path)
+}
+
+/// Makes room at `path`: links go, anything else is moved aside.
+fn clear(cache: &Cache, path: &Path) -> Result<(), CacheError> {
+    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
+    if meta.is_symlink() {
+        return disk::remove(path);
+    }
+    if meta.is_dir() {
+        remove_links(cache, path, &HashSet::new())?;
+        if !path.exists() {
+            return Ok(());
+        }
+    }
+    let mut aside: OsString = path.as_os_str().to_owned();
+    aside.push("~");
+    disk::rename(path, Path::new(&aside))
+}
+
+/// Removes our links below a directory except the wanted ones, then directories left empty.
+fn remove_links(cache: &Cache, dir: &Path, wanted: &HashSet<PathBuf>) -> Result<(), CacheError> {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|e| CacheError::at("list", dir, e))?,
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if wanted.contains(&path) {
+            continue;
+        }
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => remove_links(cache, &path, wanted)?,
+            Ok(kind) if kind.is_symlink() && is_ours(cache, &path) => disk::remove(&path)?,
+            _ => {}
+        }
+    }
+    // Fails when something is left in it, as it should.
+    let _ = fs::remove_dir(dir);
+    Ok(())
+}
+
+/// Whether a link leads into this cache's store.
+fn is_ours(cache: &Cache, path: &Path) -> bool {
+    let store = relative_target(cache, &cache.store_dir(), path);
+    fs::read_link(path).is_ok_and(|link| link.starts_with(store))
+}
+
+/// Removes what the pipeline showed earlier and no task of it makes any more.
+fn remove_stale(survey: &Survey<'_>) -> Result<(), CacheError> {
+    let graph = survey.graph;
+    let made: HashSet<(&str, &Path)> = graph
+        .tasks
+        .iter()
+        .flat_map(|t| t.plan.outputs.iter().map(|o| (graph.stages[t.stage].name.as_str(), o.path.as_path())))
+        .collect();
+    for (stage, tasks) in &survey.newest.stages {
+        let dir = survey.cache.view_dir(&graph.pipeline).join(stage);
+        for output in tasks.values().flat_map(|t| &t.outputs) {
+            if !made.contains(&(stage.as_str(), Path::new(&output.path))) {
+                remove_output(survey.cache, &dir, &dir.join(&output.path))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes one output from the view, and the folders up to its stage's that this leaves empty.
+fn remove_output(cache: &Cache, stage_dir: &Path, path: &Path) -> Result<(), CacheError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() && is_ours(cache, path) => disk::remove(path)?,
+        Ok(meta) if meta.is_dir() => remove_links(cache, path, &HashSet::new())?,
+        _ => return Ok(()),
+    }
+    for dir in path.ancestors().skip(1).take_while(|dir| dir.starts_with(stage_dir)) {
+        if fs::remove_dir(dir).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Brings the index up to date with tasks that were made. Touches nothing when there is no difference.
+fn write_index(survey: &Survey<'_>, made: &[TaskId]) -> Result<(), CacheError> {
+    let (graph, cache) = (survey.graph, survey.cache);
+    let current = Current::of(survey, made);
+    if !current.differs_from(&survey.newest) {
+        return Ok(());
+    }
+    // Another run of the same pipeline may have written meanwhile: what it says about other tasks is kept.
+    let _lock = cache.lock_newest(&graph.pipeline)?;
+    let mut newest = cache.newest(&graph.pipeline);
+    if !current.differs_from(&newest) {
+        return Ok(());
+    }
+    newest.stages.retain(|stage, tasks| {
+        tasks.retain(|task, _| current.tasks.contains(&(stage, task)));
+        !tasks.is_empty()
+    });
+    for (stage, task, made) in current.made {
+        let entry = NewestTask {
+            key: made.key,
+            created: made.created.clone(),
+            seconds: made.seconds,
+            outputs: made.outputs.clone(),
+        };
+        newest.stages.entry(stage.to_owned()).or_default().insert(task.to_owned(), entry);
+    }
+    cache.write_newest(&graph.pipeline, &newest)
+}
+
+/// What the index should say.
+struct Current<'a> {
+    /// Stage and task name of all tasks of the pipeline.
+    tasks: HashSet<(&'a str, &'a str)>,
+    /// Those whose newest result is known now.
+    made: Vec<(&'a str, &'a str, &'a Made)>,
+}
+
+impl<'a> Current<'a> {
+    fn of(survey: &'a Survey<'_>, made: &[TaskId]) -> Self {
+        let graph = survey.graph;
+        let name = |t: &'a TaskNode| (graph.stages[t.stage].name.as_str(), t.plan.name.as_str());
+        let made = made.iter().filter_map(|id| match &survey.states[*id] {
+            State::Made(made) => {
+                let (stage, task) = name(&graph.tasks[*id]);
+                Some((stage, task, made))
+            }
+            _ => None,
+        });
+        Self { tasks: graph.tasks.iter().map(name).collect(), made: made.collect() }
+    }
+
+    fn differs_from(&self, newest: &Newest) -> bool {
+        let same = |made: &Made, entry: &NewestTask| {
+            entry.key == made.key && entry.outputs == made.outputs && entry.created == made.created
+        };
+        let gone = newest
+            .stages
+            .iter()
+            .any(|(stage, tasks)| tasks.keys().any(|task| !self.tasks.contains(&(stage.as_str(), task.as_str()))));
+        gone || self
+            .made
+            .iter()
+            .any(|(stage, task, made)| !newest.task(stage, task).is_some_and(|entry| same(made, entry)))
+    }
+}
