@@ -1,7 +1,8 @@
 //! Operators with gradients, on channels-last images `[batch, height, width, channel]`.
 //!
 //! candle's own either have wrong gradients or are slow on the CPU, so these are our own, one file an operator. All take
-//! f32 (work) and f64 (gradient checks) and give the same bits whatever the number of threads.
+//! f32 (work) and f64 (gradient checks) and give the same bits whatever the number of threads. Alone they are nodes of candle's
+//! graph; inside a model's training step they go on a tape of our own (`tape.rs`).
 
 mod batch_norm;
 mod chunks;
