@@ -202,13 +202,15 @@ fn stage_summary(scheduler: &Scheduler<'_>, id: StageId) -> StageSummary {
 
 /// Where the stage's outputs are in the view.
 fn outputs(survey: &Survey<'_>, id: StageId) -> BTreeMap<String, PathBuf> {
-    let stage = &survey.graph.stages[id];
-    let dir = survey.cache.view_dir(&survey.graph.pipeline).join(&stage.name);
+    let graph = survey.graph;
+    let view = survey.cache.view_dir(&graph.pipeline);
     let mut paths = BTreeMap::new();
-    for (name, items) in &stage.outputs {
+    for (name, items) in &graph.stages[id].outputs {
         for item in items.iter().filter(|i| matches!(survey.states[i.task], State::Made(_))) {
             let name = if item.item.is_empty() { name.clone() } else { format!("{name}/{}", item.item) };
-            paths.insert(name, dir.join(&survey.graph.tasks[item.task].plan.outputs[item.output].path));
+            // A stage may pass on what another stage made: it lies where that stage's outputs are.
+            let maker = &graph.tasks[item.task];
+            paths.insert(name, view.join(&graph.stages[maker.stage].name).join(&maker.plan.outputs[item.output].path));
         }
     }
     paths
