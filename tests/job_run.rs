@@ -1,0 +1,175 @@
+//! The whole job on a small project: what it leaves, and that it leaves the same every time.
+
+mod project;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use project::{Project, STAGES};
+use s2pipe::raster::{Reader, read_labels};
+use serde_json::Value;
+
+#[test]
+fn the_whole_job_leaves_what_it_says() {
+    let project = Project::fresh();
+    let ran = project.run(&[]).ok();
+    assert_eq!(ran.stages(), STAGES);
+    assert!(ran.stdout.contains("mean") && ran.stdout.contains("segmentation_val_scene_0.jpg"), "{}", ran.stdout);
+    let files: BTreeSet<String> = project.artefacts().into_keys().collect();
+    let expected = [
+        "evaluate/confusion.csv",
+        "evaluate/metrics.csv",
+        "evaluate/metrics.json",
+        "evaluate/scenes/val_scene_0.json",
+        "evaluate/scenes/val_scene_1.json",
+        "figures/confusion.jpg",
+        "figures/curves.jpg",
+        "figures/jaccard.jpg",
+        "figures/segmentation_val_scene_0.jpg",
+        "figures/segmentation_val_scene_1.jpg",
+        "ingest/train/tra_scene_0/scene.json",
+        "ingest/train/tra_scene_0/tile.safetensors",
+        "ingest/train/tra_scene_1/scene.json",
+        "ingest/train/tra_scene_1/tile.safetensors",
+        "ingest/val/val_scene_0/scene.json",
+        "ingest/val/val_scene_0/tile.safetensors",
+        "ingest/val/val_scene_1/scene.json",
+        "ingest/val/val_scene_1/tile.safetensors",
+        "patches/patches.json",
+        "predict/val_scene_0.tif",
+        "predict/val_scene_1.tif",
+        "train/history.json",
+        "train/model/model.json",
+        "train/model/model.safetensors",
+    ];
+    assert_eq!(files, expected.map(str::to_owned).into());
+}
+
+#[test]
+fn maps_lie_on_the_grid_of_their_scenes() {
+    let project = Project::finished();
+    for name in ["val_scene_0", "val_scene_1"] {
+        let map = Reader::open(project.path(&format!("cache/landcover/predict/{name}.tif"))).unwrap();
+        let scene = Reader::open(project.data(name)).unwrap();
+        let (map, scene) = (map.info(), scene.info());
+        assert_eq!((map.width, map.height, map.bands), (scene.width, scene.height, 1));
+        assert_eq!(map.georef.transform, scene.georef.transform);
+        assert_eq!(map.georef.crs_name().as_deref(), Some("EPSG:32633"));
+        assert_eq!((map.sample_type.to_string().as_str(), map.nodata), ("uint8", Some(0.0)));
+        assert!(map.palette.is_some());
+    }
+}
+
+/// Jaccard of each class from its definition: pixels in both over pixels in either.
+fn jaccard(pairs: &[(u8, u8)]) -> BTreeMap<u8, f64> {
+    let count = |wanted: &dyn Fn(u8, u8) -> bool| pairs.iter().filter(|(t, m)| wanted(*t, *m)).count() as f64;
+    let codes: BTreeSet<u8> = pairs.iter().flat_map(|(t, m)| [*t, *m]).collect();
+    codes.into_iter().map(|c| (c, count(&|t, m| t == c && m == c) / count(&|t, m| t == c || m == c))).collect()
+}
+
+/// Truth and map of all labelled pixels.
+fn labelled(project: &Project, scene: &str) -> Vec<(u8, u8)> {
+    let truth = read_labels(project.data(&scene.replace("scene", "truth"))).unwrap().codes;
+    let map = read_labels(project.path(&format!("cache/landcover/predict/{scene}.tif"))).unwrap().codes;
+    assert_eq!(truth.len(), map.len());
+    truth.into_iter().zip(map).filter(|(t, _)| *t != 0).collect()
+}
+
+fn assert_scores(score: &Value, pairs: &[(u8, u8)]) {
+    let expected = jaccard(pairs);
+    let found: BTreeMap<u8, f64> = serde_json::from_value(score["jaccard"].clone()).unwrap();
+    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    for (code, value) in &expected {
+        assert!((found[code] - value).abs() < 1e-12, "class {code}: {} is not {value}", found[code]);
+    }
+    let mean = expected.values().sum::<f64>() / expected.len() as f64;
+    let hits = pairs.iter().filter(|(t, m)| t == m).count();
+    assert!((score["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
+    assert!((score["accuracy"].as_f64().unwrap() - hits as f64 / pairs.len() as f64).abs() < 1e-12);
+    assert_eq!(score["pixels"].as_u64().unwrap(), pairs.len() as u64);
+}
+
+#[test]
+fn the_scores_are_those_of_the_written_maps() {
+    let project = Project::finished();
+    let text = std::fs::read_to_string(project.path("cache/landcover/evaluate/metrics.json")).unwrap();
+    let metrics: Value = serde_json::from_str(&text).unwrap();
+    let mut all = Vec::new();
+    for scene in ["val_scene_0", "val_scene_1"] {
+        let pairs = labelled(&project, scene);
+        assert_scores(&metrics["scenes"][scene], &pairs);
+        all.extend(pairs);
+    }
+    let classes: BTreeSet<u8> = all.iter().map(|(_, m)| *m).collect();
+    assert!(classes.len() >= 3, "maps of {classes:?} only would score alike in many wrong ways");
+    assert_scores(&metrics["all"], &all);
+    let table = std::fs::read_to_string(project.path("cache/landcover/evaluate/metrics.csv")).unwrap();
+    assert!(table.contains("wetland"), "{table}");
+}
+
+#[test]
+fn json_is_one_object_of_the_documented_shape() {
+    let project = Project::fresh();
+    for (status, ran) in [("ran", true), ("cached", false)] {
+        let json = project.s2pipe(&["run", "--json"]).ok().json();
+        assert!(json["run"].is_string());
+        assert_eq!(json["ok"], true);
+        assert!(json["seconds"].as_f64().unwrap() > 0.0);
+        let stages = json["stages"].as_array().unwrap();
+        assert_eq!(stages.iter().map(|s| s["name"].as_str().unwrap()).collect::<Vec<_>>(), STAGES);
+        let tasks = [4, 1, 1, 2, 3, 5];
+        for (stage, tasks) in stages.iter().zip(tasks) {
+            assert_eq!(stage["status"], status);
+            assert_eq!(stage["tasks"]["ran"], if ran { tasks } else { 0 });
+            assert_eq!(stage["tasks"]["cached"], if ran { 0 } else { tasks });
+            assert!(stage["seconds"].is_number());
+            for (name, path) in stage["outputs"].as_object().unwrap() {
+                let path = Path::new(path.as_str().unwrap());
+                assert!(path.is_absolute() && path.exists(), "{name}: {} is not there", path.display());
+            }
+        }
+        assert_eq!(
+            stages[3]["outputs"]["maps/val_scene_1"],
+            *project.path("cache/landcover/predict/val_scene_1.tif").to_string_lossy()
+        );
+    }
+}
+
+#[test]
+fn a_second_run_runs_nothing_and_changes_nothing() {
+    let project = Project::finished();
+    let before = project.artefacts();
+    let ran = project.run(&[]).ok();
+    assert!(ran.tasks().is_empty(), "{:?}", ran.tasks());
+    assert_eq!(ran.cached().len(), 16);
+    assert_eq!(project.artefacts(), before);
+}
+
+#[test]
+fn status_tells_by_its_exit_code_whether_something_would_run() {
+    let project = Project::finished();
+    project.s2pipe(&["status"]).ok();
+    project.edit("width: 4", "width: 5");
+    let stale = project.s2pipe(&["status"]).exit(3);
+    assert!(stale.stdout.contains("model.width"), "the reason must name the setting:\n{}", stale.stdout);
+    let json = project.s2pipe(&["status", "--json"]).exit(3).json();
+    assert_eq!(json["current"], false);
+    let state =
+        |stage: &str| json["tasks"].as_array().unwrap().iter().find(|t| t["stage"] == stage).unwrap()["state"].clone();
+    assert_eq!([state("ingest"), state("train"), state("predict")], ["cached", "will_run", "may_run"]);
+}
+
+/// One job and one thread, then two: the same model, maps, scores and pictures.
+#[test]
+fn the_same_bytes_whatever_the_number_of_threads() {
+    let project = Project::finished();
+    let reference = project.artefacts();
+    for jobs in ["1", "2"] {
+        let cache = format!("fresh-{jobs}");
+        let ran = project.run(&["--cache", &cache, "-j", jobs]).ok();
+        assert_eq!(ran.stages(), STAGES);
+        let made = project.artefacts_in(&cache);
+        assert_eq!(made["train/model/model.safetensors"], reference["train/model/model.safetensors"]);
+        assert_eq!(made, reference);
+    }
+}
