@@ -23,6 +23,7 @@ use super::graph::label;
 use super::job::TaskJob;
 use super::record::InputRecord;
 use super::stage::{Cancel, Outcome, Progress, ProgressSink, Registry, StageError, StageKind, TaskContext};
+use super::wording::with_known_names;
 
 /// From this many seconds on a result is forced to the disk.
 const WORTH_SYNCING: f64 = 1.0;
@@ -213,7 +214,8 @@ impl<'a> Attempt<'a> {
             // A task that breaks because its child was interrupted, too, has not failed.
             Ok(Err(StageError::Failed { .. })) if self.env.cancel.is_cancelled() => Err(TaskError::Cancelled),
             Ok(Err(StageError::Failed { message, help })) => {
-                Err(TaskError::Failed { message, help: self.advice(help) })
+                let known = |text: String| with_known_names(&text, inputs, &self.job.made_from);
+                Err(TaskError::Failed { message: known(message), help: self.advice(help.map(known)) })
             }
             Err(panic) => {
                 Err(TaskError::Panicked { stage: self.job.ran_as.stage.clone(), message: panic_message(&*panic) })

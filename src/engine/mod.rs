@@ -29,6 +29,7 @@ mod summary;
 mod survey;
 mod tree;
 mod view;
+mod wording;
 
 pub use action::{Action, MadeFrom, RanAs, StoredOutput};
 pub use cache::Cache;
