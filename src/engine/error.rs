@@ -104,6 +104,12 @@ pub enum CacheError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file stands where a folder must be.
+    #[error("{} is not a folder", .path.display())]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+    },
     /// Any other failure of the file system.
     #[error("cannot {action} {}: {source}", .path.display())]
     Io {
@@ -154,6 +160,10 @@ impl CacheError {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 Self::Denied { action, path, source }
             }
+            io::ErrorKind::NotADirectory => match path.ancestors().find(|p| p.is_file()) {
+                Some(file) => Self::NotAFolder { path: file.to_path_buf() },
+                None => Self::Io { action, path, source },
+            },
             _ => Self::Io { action, path, source },
         }
     }
@@ -167,6 +177,7 @@ impl CacheError {
             Self::Denied { .. } => {
                 "make the cache folder writable for you, or choose another one with `--cache DIR`".into()
             }
+            Self::NotAFolder { .. } => "move that file away, or choose another cache folder with `--cache DIR`".into(),
             Self::Io { .. } => "look at the disk and run again: what was finished is in the cache".into(),
             Self::Newer { .. } => "use the newer s2pipe, or another cache with `--cache DIR`".into(),
             Self::NotACache { .. } => {
