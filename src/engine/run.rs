@@ -90,7 +90,11 @@ pub fn run(
     let mut scheduler = Scheduler::new(survey, &around);
     scheduler.run()?;
     let summary = summarise(&scheduler, id, started, start, cancel);
-    write_summary(&folder, &summary)?;
+    match write_summary(&folder, &summary) {
+        // What failed must be told, also where the disk is too full to write it down.
+        Err(error) if !summary.ok => tracing::warn!("{error}"),
+        other => other?,
+    }
     let RunSummary { run, ok, interrupted, seconds, .. } = &summary;
     around.observer.event(&Event::RunFinished { run, ok: *ok, interrupted: *interrupted, seconds: *seconds });
     Ok(summary)
