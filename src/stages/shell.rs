@@ -1,7 +1,6 @@
 //! `shell`: any command, in a scratch directory of its own, with declared inputs and outputs.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -97,10 +96,9 @@ impl StageKind for Shell {
         if status.success() {
             return Ok(Outcome::Complete);
         }
-        Err(StageError::with_help(
-            format!("the command {}: {}", ending(status), tail(task.log)),
-            format!("its whole output is in {}", task.log.display()),
-        ))
+        let silent = std::fs::metadata(task.log).is_ok_and(|m| m.len() == 0);
+        let and = if silent { " and printed nothing" } else { "" };
+        Err(StageError::failed(format!("the command {}{and}", ending(status))))
     }
 }
 
@@ -182,23 +180,5 @@ fn ending(status: ExitStatus) -> String {
         (Some(code), _) => format!("ended with exit code {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
         (None, None) => "ended in an unknown way".to_owned(),
-    }
-}
-
-/// The last lines of the log, on one line each.
-fn tail(log: &Path) -> String {
-    const BYTES: u64 = 2000;
-    let mut text = Vec::new();
-    let read = File::open(log).and_then(|mut file| {
-        use std::io::{Seek, SeekFrom};
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(BYTES)))?;
-        file.read_to_end(&mut text)
-    });
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    match (read, lines.as_slice()) {
-        (Ok(_), [.., _]) => lines[lines.len().saturating_sub(5)..].join("\n"),
-        _ => "it printed nothing".to_owned(),
     }
 }

@@ -31,7 +31,8 @@ pub(in crate::cli) fn task_run(record: &Path, cache: &Path) -> Result<(), Failur
     let env = TaskEnv { cache: &cache, registry: &registry(), cancel: &Cancel::default(), watch: &Quiet, logs: &logs };
     let done = run_task(&job, &env).map_err(|failed| {
         let help = failed.error.help();
-        Failure::failed(failed.error).help(help)
+        let log = failed.log.map_or_else(String::new, |log| format!(" (log: {})", log.display()));
+        Failure::failed(format!("{}{log}", failed.error)).help(help)
     })?;
     print(&format!("{} {}\n", if done.ran { "ran" } else { "cached" }, done.key))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::cli::args::Verbosity;
-use crate::engine::{Event, Observer, Progress, RunSummary, TaskName, TaskStatus};
+use crate::engine::{Event, Failure, Observer, Progress, RunSummary, TaskName, TaskStatus};
 
 /// Without a terminal, a running task is mentioned at most this often.
 const PLAIN_PAUSE: Duration = Duration::from_secs(10);
@@ -55,9 +55,10 @@ impl Terminal {
             if let Some(help) = &failure.help {
                 eprintln!("help: {help}");
             }
-            if let Some(log) = failure.log.as_ref().filter(|_| !failure.tail.is_empty()) {
+            let before = said_before(failure);
+            if let Some(log) = failure.log.as_ref().filter(|_| !before.is_empty()) {
                 eprintln!("the end of {}:", log.display());
-                failure.tail.iter().for_each(|line| eprintln!("    {line}"));
+                before.iter().for_each(|line| eprintln!("    {line}"));
             }
         }
     }
@@ -142,6 +143,17 @@ impl Observer for Terminal {
             Event::TaskFinished { name, status, seconds, .. } => self.finished(&task_name(name), *status, *seconds),
             Event::RunStarted { .. } | Event::TaskQueued { .. } | Event::RunFinished { .. } => {}
         }
+    }
+}
+
+/// The end of a failed task's log without the error itself, which ends it.
+fn said_before(failure: &Failure) -> &[String] {
+    let error = format!("error: {}", failure.message);
+    let lines: Vec<&str> = error.lines().collect();
+    let tail = failure.tail.as_slice();
+    match tail.len().checked_sub(lines.len()) {
+        Some(rest) if tail[rest..].iter().eq(&lines) => &tail[..rest],
+        _ => tail,
     }
 }
 
