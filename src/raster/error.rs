@@ -78,7 +78,7 @@ pub enum RasterError {
     },
 
     /// A strip or tile does not decode.
-    #[error("{path} is damaged: {chunk} does not decode: {what}")]
+    #[error("{path} is damaged: {chunk} does not decode: {what}; fetch or copy it again")]
     CorruptChunk {
         /// The file.
         path: PathBuf,
