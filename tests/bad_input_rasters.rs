@@ -60,7 +60,7 @@ fn pixels_that_do_not_decode() {
         bytes[200..20_000].fill(0xAA);
         fs::write(file, bytes).unwrap();
     };
-    refused("tra_scene_0", scribble, &["ingest/train/tra_scene_0", "is damaged"]);
+    refused("tra_scene_0", scribble, &["ingest/train/tra_scene_0", "is damaged", "fetch or copy it again"]);
 }
 
 #[test]
