@@ -14,7 +14,7 @@ use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, StageError, StageKind,
     TaskContext, TaskPlan,
 };
-use crate::spec::{Default, KindSpec, ParamSpec, ParamType};
+use crate::spec::{Default, KindSpec, ParamSpec, ParamType, item_name};
 
 static SPEC: KindSpec = KindSpec {
     name: "shell",
@@ -64,12 +64,13 @@ impl StageKind for Shell {
             .iter()
             .map(|(name, path)| OutputDecl { name: name.clone(), path: path.clone() })
             .collect();
-        let item = |name: &String| Item {
-            name: String::new(),
-            from: Origin::Task { stage: context.stage.name.clone(), task: String::new(), output: name.clone() },
+        // Named like a file of the user's, so that a map of it has a name and several can stand in one list.
+        let item = |output: &OutputDecl| Item {
+            name: item_name(&output.path),
+            from: Origin::Task { stage: context.stage.name.clone(), task: String::new(), output: output.name.clone() },
         };
         Ok(Expansion {
-            outputs: outputs.iter().map(|o| (o.name.clone(), vec![item(&o.name)])).collect(),
+            outputs: outputs.iter().map(|o| (o.name.clone(), vec![item(o)])).collect(),
             tasks: vec![TaskPlan {
                 name: String::new(),
                 params: to_json(&params),
