@@ -1,0 +1,150 @@
+//! Commands as stages: what they see, what they must leave, and what can be done with it.
+
+mod project;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use project::{PIPELINE, Project, Ran, command, finish};
+use s2pipe::raster::Reader;
+
+/// A project with a pipeline of its own and a text file.
+fn shell(stages: &str) -> Project {
+    let project = Project::fresh();
+    fs::write(project.path("words.txt"), "soil\nwater\nair\n").unwrap();
+    project.write_pipeline(&format!("name: landcover\nstages:\n{stages}"));
+    project
+}
+
+fn read(project: &Project, artefact: &str) -> String {
+    fs::read_to_string(project.path(&format!("cache/landcover/{artefact}"))).unwrap()
+}
+
+const SORT: &str = "
+  sort:
+    uses: shell
+    inputs: { words: words.txt }
+    outputs: { sorted: sorted.txt, count: report/count.txt }
+    with: { run: 'sort \"$words\" > sorted.txt; wc -l < \"$words\" > report/count.txt' }
+";
+
+#[test]
+fn a_command_with_an_input_and_outputs() {
+    let project = shell(&format!(
+        "{SORT}
+  shout:
+    uses: shell
+    inputs: {{ text: sort.sorted, count: sort.count }}
+    outputs: {{ loud: loud.txt }}
+    with: {{ run: 'tr a-z A-Z < \"$text\" > loud.txt; cat \"$count\" >> loud.txt' }}
+"
+    ));
+    project.run(&[]).ok();
+    assert_eq!(read(&project, "sort/sorted.txt"), "air\nsoil\nwater\n");
+    let loud = read(&project, "shout/loud.txt");
+    assert_eq!(loud.split_whitespace().collect::<Vec<_>>(), ["AIR", "SOIL", "WATER", "3"]);
+    assert!(project.run(&[]).ok().tasks().is_empty());
+    // Other words in the same number and order: the second stage is not run for equal bytes.
+    fs::write(project.path("words.txt"), "water\nsoil\nair\n").unwrap();
+    assert_eq!(project.run(&[]).ok().tasks(), BTreeSet::from(["sort".to_owned()]));
+    fs::write(project.path("words.txt"), "fire\n").unwrap();
+    assert_eq!(project.run(&[]).ok().tasks().len(), 2);
+    assert!(read(&project, "shout/loud.txt").starts_with("FIRE"));
+}
+
+#[test]
+fn an_output_that_was_not_left() {
+    let project = shell(SORT);
+    project.edit("> sorted.txt", "> sorted.text");
+    let ran = project.run(&[]).exit(1);
+    ran.says(&["sort: ", "without leaving its output \"sorted\" (expected at sorted.txt)", "`outputs:`"]);
+    assert!(!project.path("cache/landcover/sort").exists(), "half a result is no result");
+    project.edit("> sorted.text", "> sorted.txt");
+    project.run(&[]).ok();
+}
+
+#[test]
+fn a_command_that_fails() {
+    let project = shell(SORT);
+    project
+        .edit("sort \"$words\"", "for i in $(seq 50); do echo line $i; done; echo no sorting today >&2; exit 7; sort");
+    let ran = project.run(&[]).exit(1).says(&["sort: the command ended with exit code 7", "    no sorting today"]);
+    assert!(ran.stderr.contains("    line 50\n") && !ran.stderr.contains("    line 1\n"), "{}", ran.stderr);
+    let log = ran.stderr.lines().find_map(|line| line.strip_prefix("the end of ")?.strip_suffix(':')).unwrap();
+    assert!(fs::read_to_string(log).unwrap().starts_with("line 1\nline 2\n"), "the whole output is in {log}");
+
+    let fails = |run: &str, phrases: &[&str]| {
+        let project = shell(&format!("  a: {{ uses: shell, outputs: {{ o: o }}, with: {{ run: '{run}' }} }}\n"));
+        let ran: Ran = project.run(&[]).exit(1).says(phrases);
+        assert!(!project.path("cache/landcover/a").exists(), "{}", ran.stderr);
+    };
+    fails("touch o; false; true", &["exit code 1", "printed nothing"]);
+    fails("touch o; no-such-program --flag", &["was not found", "no-such-program"]);
+    fails("touch o; kill -9 $$", &["was killed by signal 9"]);
+}
+
+#[test]
+fn the_environment_is_what_was_declared() {
+    let project = shell(
+        "
+  look:
+    uses: shell
+    inputs: { words: words.txt }
+    outputs: { env: env.txt, here: here.txt }
+    with: { run: 'ls -A > here.txt; env | sort > env.txt' }
+",
+    );
+    let mut run = command(project.root(), &["run"]);
+    run.env("SECRET_OF_THE_CALLER", "1").env("LC_ALL", "C").env("PYTHONPATH", "/nowhere");
+    finish(run).ok();
+    let names: BTreeSet<String> =
+        read(&project, "look/env.txt").lines().filter_map(|l| Some(l.split_once('=')?.0.to_owned())).collect();
+    // The shell itself sets the last three.
+    let allowed = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "words", "PWD", "SHLVL", "OLDPWD", "_"];
+    let strange: Vec<&String> = names.iter().filter(|name| !allowed.contains(&name.as_str())).collect();
+    assert!(strange.is_empty(), "{strange:?} came through");
+    assert!(names.contains("PATH") && names.contains("words") && names.contains("TMPDIR"));
+    assert_eq!(read(&project, "look/here.txt"), "here.txt\n", "the folder is empty at first");
+}
+
+#[test]
+fn several_things_on_one_input_are_a_folder() {
+    let project = shell(&format!(
+        "{SORT}
+  list:
+    uses: shell
+    inputs: {{ scenes: dset-s2-grunnkart/*/val_*_?.tif, texts: [sort.sorted, sort.count, words.txt] }}
+    outputs: {{ list: list.txt, out: out }}
+    with: {{ run: 'ls \"$scenes\" \"$texts\" > list.txt; mkdir out; cp \"$texts\"/*.txt out/' }}
+"
+    ));
+    project.run(&[]).ok();
+    let list = read(&project, "list/list.txt");
+    for name in ["val_scene_0.tif", "val_truth_1.tif", "sorted.txt", "count.txt", "words.txt"] {
+        assert!(list.contains(name), "{name} is not in\n{list}");
+    }
+    assert_eq!(read(&project, "list/out/sorted.txt"), "air\nsoil\nwater\n", "an output may be a folder");
+}
+
+#[test]
+fn what_a_command_leaves_can_be_mapped() {
+    let project = Project::finished();
+    project.write_pipeline(&format!(
+        "{PIPELINE}
+  fetch:
+    uses: shell
+    inputs: {{ source: dset-s2-grunnkart/val_scene/val_scene_0.tif }}
+    outputs: {{ scene: fetched/place.tif }}
+    with: {{ run: 'cp \"$source\" fetched/place.tif' }}
+  map:
+    uses: predict
+    inputs: {{ model: train, tiles: fetch }}
+    with: {{ window: 64, overlap: 16 }}
+"
+    ));
+    assert_eq!(project.run(&[]).ok().tasks(), BTreeSet::from(["fetch".to_owned(), "map/place".to_owned()]));
+    let map = project.path("cache/landcover/map/place.tif");
+    assert_eq!(Reader::open(&map).unwrap().info().width, 104);
+    let artefacts = project.artefacts();
+    assert_eq!(artefacts["map/place.tif"], artefacts["predict/val_scene_0.tif"], "as a file or as a tile: one map");
+}
