@@ -3,10 +3,7 @@
 use std::path::Path;
 
 use s2pipe::spec::{Override, parse};
-
-#[path = "spec/kinds.rs"]
-mod kinds;
-use kinds::KINDS;
+use s2pipe::stages::registry;
 
 /// The blocks of Markdown that begin with this fence line.
 fn blocks<'a>(guide: &'a str, fence: &'a str) -> impl Iterator<Item = String> + 'a {
@@ -19,7 +16,7 @@ fn blocks<'a>(guide: &'a str, fence: &'a str) -> impl Iterator<Item = String> + 
 
 fn check(text: &str, changes: &[Override]) {
     let file = Path::new("tests/spec/pipelines/landcover.yaml");
-    if let Err(problems) = parse(text, file, changes, KINDS) {
+    if let Err(problems) = parse(text, file, changes, &registry().specs()) {
         panic!("{problems}\nin\n{text}");
     }
 }
