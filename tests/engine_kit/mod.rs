@@ -14,40 +14,40 @@ use s2pipe::engine::{
     TaskContext, TaskPlan, run,
 };
 use s2pipe::raster::ClassTable;
-use s2pipe::spec::{Input, KindSpec, Pipeline, Source, Stage, item_name};
+use s2pipe::spec::{Input, KindSpec, Pipeline, Source, Stage};
 use serde_json::{Map, Value, json};
 
 /// A temporary project: source files, a cache, and a log of which tasks really ran.
-pub struct Project {
-    pub dir: tempfile::TempDir,
+pub(crate) struct Project {
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Project {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.root().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         path
     }
 
-    pub fn cache_dir(&self) -> PathBuf {
+    pub(crate) fn cache_dir(&self) -> PathBuf {
         self.root().join("cache")
     }
 
-    pub fn cache(&self) -> Cache {
+    pub(crate) fn cache(&self) -> Cache {
         Cache::open(&self.cache_dir()).unwrap()
     }
 
     /// What ran since the last call, sorted: `stage/task`.
-    pub fn ran(&self) -> Vec<String> {
+    pub(crate) fn ran(&self) -> Vec<String> {
         let log = self.root().join("ran.log");
         let text = fs::read_to_string(&log).unwrap_or_default();
         let _ = fs::remove_file(&log);
@@ -56,7 +56,7 @@ impl Project {
         names
     }
 
-    pub fn pipeline(&self, stages: Vec<Stage>) -> Pipeline {
+    pub(crate) fn pipeline(&self, stages: Vec<Stage>) -> Pipeline {
         Pipeline {
             name: "demo".into(),
             seed: 7,
@@ -68,37 +68,37 @@ impl Project {
         }
     }
 
-    pub fn graph(&self, stages: Vec<Stage>) -> Graph {
+    pub(crate) fn graph(&self, stages: Vec<Stage>) -> Graph {
         Graph::expand(&self.pipeline(stages), &registry(self.root())).unwrap()
     }
 
-    pub fn run_with(&self, stages: Vec<Stage>, options: &RunOptions) -> Result<RunSummary, EngineError> {
+    pub(crate) fn run_with(&self, stages: Vec<Stage>, options: &RunOptions) -> Result<RunSummary, EngineError> {
         let registry = registry(self.root());
         run(&self.graph(stages), &registry, &self.cache(), options, &(), &Cancel::default())
     }
 
     /// Runs to a good end and says what ran.
-    pub fn run(&self, stages: Vec<Stage>) -> Vec<String> {
+    pub(crate) fn run(&self, stages: Vec<Stage>) -> Vec<String> {
         let summary = self.run_with(stages, &RunOptions::default()).unwrap();
         assert!(summary.ok, "{summary:#?}");
         self.ran()
     }
 
-    pub fn view(&self, path: &str) -> String {
+    pub(crate) fn view(&self, path: &str) -> String {
         let path = self.cache_dir().join("demo").join(path);
         fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
     }
 }
 
-pub fn options(from: Option<&str>, until: Option<&str>, force: bool) -> RunOptions {
+pub(crate) fn options(from: Option<&str>, until: Option<&str>, force: bool) -> RunOptions {
     let selection = Selection { from: from.map(Into::into), until: until.map(Into::into), force };
     RunOptions { selection, ..RunOptions::default() }
 }
 
 /// `stage("name", "kind").files("in", ..).reads("in", "other.text").with(json!({..}))`
-pub struct StageBuilder(Stage);
+pub(crate) struct StageBuilder(Stage);
 
-pub fn stage(name: &str, kind: &str) -> StageBuilder {
+pub(crate) fn stage(name: &str, kind: &str) -> StageBuilder {
     StageBuilder(Stage {
         name: name.into(),
         uses: kind.into(),
@@ -119,47 +119,47 @@ impl StageBuilder {
         self
     }
 
-    pub fn files<P: AsRef<Path>>(self, port: &str, files: &[P]) -> Self {
+    pub(crate) fn files<P: AsRef<Path>>(self, port: &str, files: &[P]) -> Self {
         let files = files.iter().map(|f| f.as_ref().to_path_buf()).collect();
         self.source(port, Source::Files { pattern: "*".into(), files })
     }
 
-    pub fn reads(self, port: &str, stage: &str) -> Self {
+    pub(crate) fn reads(self, port: &str, stage: &str) -> Self {
         let (stage, output) = stage.split_once('.').unwrap_or((stage, "text"));
         self.source(port, Source::Output { stage: stage.into(), output: output.into() })
     }
 
-    pub fn needs(mut self, stage: &str) -> Self {
+    pub(crate) fn needs(mut self, stage: &str) -> Self {
         self.0.needs.push(stage.into());
         self
     }
 
-    pub fn with(mut self, with: Value) -> Self {
+    pub(crate) fn with(mut self, with: Value) -> Self {
         self.0.with = with.as_object().unwrap().clone();
         self
     }
 
-    pub fn done(self) -> Stage {
+    pub(crate) fn done(self) -> Stage {
         self.0
     }
 }
 
 /// The kinds by name. `concat`: one task that joins all its inputs; `each`: one task an item; all others are one task.
-pub fn registry(root: &Path) -> Registry {
+pub(crate) fn registry(root: &Path) -> Registry {
     registry_of(root, &VERSION_1)
 }
 
 /// The same with a raised code version of `concat`.
-pub fn registry_v2(root: &Path) -> Registry {
+pub(crate) fn registry_v2(root: &Path) -> Registry {
     registry_of(root, &VERSION_2)
 }
 
 type Body = fn(&TaskContext<'_>) -> Result<Outcome, StageError>;
 
-static VERSION_1: [KindSpec; 11] = kinds(1);
-static VERSION_2: [KindSpec; 11] = kinds(2);
+static VERSION_1: [KindSpec; 13] = kinds(1);
+static VERSION_2: [KindSpec; 13] = kinds(2);
 
-const fn kinds(concat: u32) -> [KindSpec; 11] {
+const fn kinds(concat: u32) -> [KindSpec; 13] {
     [
         spec("concat", concat),
         spec("each", 1),
@@ -172,11 +172,14 @@ const fn kinds(concat: u32) -> [KindSpec; 11] {
         spec("touchy", 1),
         spec("random", 1),
         spec("wait", 1),
+        spec("link", 1),
+        spec("copy", 1),
     ]
 }
 
-fn registry_of(root: &Path, specs: &'static [KindSpec; 11]) -> Registry {
-    let bodies: [Body; 11] = [concat, concat, tree, sleep, fail, panics, nothing, cut, touchy, random, wait];
+fn registry_of(root: &Path, specs: &'static [KindSpec; 13]) -> Registry {
+    let bodies: [Body; 13] =
+        [concat, concat, tree, sleep, fail, panics, nothing, cut, touchy, random, wait, link, copy];
     let mut registry = Registry::default();
     for (spec, body) in specs.iter().zip(bodies) {
         registry.register(Arc::new(Fake { spec, body, log: root.join("ran.log") }));
@@ -269,7 +272,7 @@ fn inputs(task: &TaskContext<'_>) -> String {
 }
 
 /// A file's text, or all files of a directory with their names.
-pub fn text_of(path: &Path) -> String {
+pub(crate) fn text_of(path: &Path) -> String {
     if !path.is_dir() {
         return fs::read_to_string(path).unwrap();
     }
@@ -284,7 +287,7 @@ fn put(task: &TaskContext<'_>, text: &str) -> Result<Outcome, StageError> {
 }
 
 /// What `concat` leaves for a joined input and parameters: the oracle uses the same function.
-pub fn concat_text(params: &Value, input: &str) -> String {
+pub(crate) fn concat_text(params: &Value, input: &str) -> String {
     let get = |name: &str| params.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     // `drop`: lines that begin with it vanish, so that different inputs can give equal outputs.
     let drop = get("drop");
@@ -310,19 +313,17 @@ fn tree(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
     Ok(Outcome::Complete)
 }
 
-/// Counts to `ms` in a checkpoint, a millisecond a step, and goes on from there.
+/// Counts to `ms`, a millisecond a step, with a file a step in its checkpoint directory, and goes on from there.
 fn sleep(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-    let checkpoint = task.checkpoint_dir.join("count");
     let ms = task.params["ms"].as_u64().unwrap();
-    let begin = fs::read_to_string(&checkpoint).map_or(0, |t| t.parse().unwrap_or(0));
+    let begin = fs::read_dir(task.checkpoint_dir).unwrap().count() as u64;
     task.progress.progress(Progress::Message(format!("from {begin}")));
     for done in begin..ms {
         if task.cancel.is_cancelled() {
             return Err(StageError::Cancelled);
         }
         std::thread::sleep(Duration::from_millis(1));
-        fs::write(task.checkpoint_dir.join("new"), (done + 1).to_string()).unwrap();
-        fs::rename(task.checkpoint_dir.join("new"), &checkpoint).unwrap();
+        fs::write(task.checkpoint_dir.join(done.to_string()), "").unwrap();
         task.progress.progress(Progress::Step { unit: "ms", done: done + 1, total: ms, note: String::new() });
     }
     put(task, &inputs(task))
@@ -371,6 +372,21 @@ fn random(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
     put(task, &format!("{:?}", std::time::SystemTime::now()))
 }
 
+/// `ln "$in" out`: leaves a hard link to its source file.
+fn link(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
+    for path in task.inputs.values() {
+        fs::hard_link(fs::canonicalize(path).unwrap(), task.output("text")?).unwrap();
+    }
+    Ok(Outcome::Complete)
+}
+
+/// Copies its inputs, and reports what the system says when that fails.
+fn copy(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
+    let path = task.output("text")?;
+    fs::write(&path, inputs(task)).map_err(|e| StageError::failed(format!("cannot write {}: {e}", path.display())))?;
+    Ok(Outcome::Complete)
+}
+
 /// Waits until it is cancelled.
 fn wait(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
     fs::write(task.params["up"].as_str().unwrap(), "").unwrap();
@@ -382,7 +398,7 @@ fn wait(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
 
 /// Keeps every event as text.
 #[derive(Default)]
-pub struct Heard(pub Mutex<Vec<String>>);
+pub(crate) struct Heard(pub(crate) Mutex<Vec<String>>);
 
 impl Observer for Heard {
     fn event(&self, event: &Event<'_>) {
@@ -391,13 +407,13 @@ impl Observer for Heard {
 }
 
 impl Heard {
-    pub fn about(&self, what: &str) -> Vec<String> {
+    pub(crate) fn about(&self, what: &str) -> Vec<String> {
         self.0.lock().unwrap().iter().filter(|e| e.contains(what)).cloned().collect()
     }
 }
 
 /// Path below `cache/.s2pipe` of stored content.
-pub fn stored(cache: &Cache, content: ContentId) -> PathBuf {
+pub(crate) fn stored(cache: &Cache, content: ContentId) -> PathBuf {
     let (kind, hex) = match content {
         ContentId::File(d) => ("files", d.hex()),
         ContentId::Tree(d) => ("trees", d.hex()),
@@ -406,16 +422,11 @@ pub fn stored(cache: &Cache, content: ContentId) -> PathBuf {
 }
 
 /// Waits until the clock has moved on from a file written just now.
-pub fn settle() {
+pub(crate) fn settle() {
     std::thread::sleep(Duration::from_millis(45));
 }
 
-/// The item name of a file.
-pub fn stem(path: &Path) -> String {
-    item_name(path)
-}
-
 /// A JSON object.
-pub fn named(name: &str) -> Value {
+pub(crate) fn named(name: &str) -> Value {
     json!({ "name": name })
 }
