@@ -44,8 +44,7 @@ impl TileReader {
         }
         let mut head = Vec::new();
         file.by_ref().take(header).read_to_end(&mut head).map_err(|e| damaged(e.to_string()))?;
-        let metadata: Metadata =
-            serde_json::from_slice(&head).map_err(|e| damaged(format!("is not a tile: {e}")))?;
+        let metadata: Metadata = serde_json::from_slice(&head).map_err(|e| damaged(format!("is not a tile: {e}")))?;
         let base = 8 + header;
         let at = |name: &str, shape: &[usize]| match metadata.info(name) {
             Some(info) if info.shape == shape => Ok((info.dtype, base + info.data_offsets.0 as u64)),
