@@ -1,4 +1,5 @@
 //! Several processes at once, killed processes, random histories.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod engine_kit;
 
