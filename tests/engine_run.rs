@@ -342,18 +342,18 @@ fn the_budget_leaves_time_for_what_follows() {
     p.run_with(alone(), &RunOptions { threads: 6, ..RunOptions::default() }).unwrap();
     assert_eq!(p.view("train/out.txt"), "None 6", "no budget, all threads");
     p.run_with(alone(), &budget(1000)).unwrap();
-    assert_eq!(p.view("train/out.txt"), "Some(1000.0) 6");
+    assert_eq!(p.view("train/out.txt"), "Some(1000) 6");
     // Nothing is known about what follows: 5 % of the budget for each stage, and a fifth more.
     let followed = || vec![clock("train").done(), stage("after", "concat").reads("in", "train").done()];
     p.run_with(followed(), &budget(1000)).unwrap();
-    assert_eq!(p.view("train/out.txt"), "Some(940.0) 6");
+    assert_eq!(p.view("train/out.txt"), "Some(940) 6");
     // Now it is known that it takes no time.
     p.run_with(followed(), &budget(1000)).unwrap();
-    assert_eq!(p.view("train/out.txt"), "Some(1000.0) 6");
+    assert_eq!(p.view("train/out.txt"), "Some(1000) 6");
     // Two trainings share.
     p.run_with(vec![clock("train").done(), clock("other").done()], &budget(1000)).unwrap();
-    assert_eq!(p.view("train/out.txt"), "Some(500.0) 6");
-    assert_eq!(p.view("other/out.txt"), "Some(1000.0) 6", "the first one took no time");
+    assert_eq!(p.view("train/out.txt"), "Some(500) 6");
+    assert_eq!(p.view("other/out.txt"), "Some(1000) 6", "the first one took no time");
 }
 
 #[test]

@@ -20,15 +20,6 @@ impl Observer for () {
     fn event(&self, _event: &Event<'_>) {}
 }
 
-/// Tells several observers, in order.
-impl Observer for [&dyn Observer] {
-    fn event(&self, event: &Event<'_>) {
-        for observer in self {
-            observer.event(event);
-        }
-    }
-}
-
 /// A task by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct TaskName<'a> {

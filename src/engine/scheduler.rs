@@ -67,6 +67,8 @@ pub(super) struct Scheduler<'a> {
     /// Per task and per stage: something that it waited for did not end well.
     spoilt: Vec<bool>,
     spoilt_stages: Vec<bool>,
+    /// Unfinished tasks that want all cores.
+    all_cores: Vec<TaskId>,
     ready: BinaryHeap<Reverse<TaskId>>,
     running: usize,
     alone: bool,
@@ -106,6 +108,9 @@ impl<'a> Scheduler<'a> {
             needed_by,
             spoilt: vec![false; graph.tasks.len()],
             spoilt_stages: vec![false; graph.stages.len()],
+            all_cores: (0..graph.tasks.len())
+                .filter(|id| unfinished(*id) && graph.tasks[*id].plan.cores == Cores::All)
+                .collect(),
             ready: BinaryHeap::new(),
             running: 0,
             alone: false,
@@ -295,14 +300,10 @@ impl<'a> Scheduler<'a> {
 
     /// Tasks that want all cores and are not over; only looked for when there is a budget to share.
     fn pending_alone(&self) -> Vec<TaskId> {
-        let tasks = self.survey.graph.tasks.iter().enumerate();
-        tasks
-            .filter(|(_, node)| self.around.budget.is_limited() && node.plan.cores == Cores::All)
-            .filter(|(id, _)| {
-                self.ends[*id].is_none() && !matches!(self.survey.states[*id], State::Made(_) | State::Out)
-            })
-            .map(|(id, _)| id)
-            .collect()
+        if !self.around.budget.is_limited() {
+            return Vec::new();
+        }
+        self.all_cores.iter().copied().filter(|id| self.ends[*id].is_none()).collect()
     }
 
     /// Takes a task's result in.

@@ -258,9 +258,9 @@ fn copy(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
     Ok(Outcome::Complete)
 }
 
-/// Writes down what it was given: seconds to its deadline and threads.
+/// Writes down what it was given: tens of seconds to its deadline, and threads.
 fn clock(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-    let left = task.deadline.map(|d| (d - std::time::Instant::now()).as_secs_f64().round());
+    let left = task.deadline.map(|d| ((d - std::time::Instant::now()).as_secs_f64() / 10.0).round() as u32 * 10);
     put(task, &format!("{left:?} {}", task.threads))
 }
 
