@@ -1,4 +1,5 @@
 //! The cache as a person and another process see it: queries, single tasks from their record, drawings, bad caches.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod engine_kit;
 

@@ -1,4 +1,5 @@
 //! Several processes at once, killed processes, random histories.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod engine_kit;
 
@@ -7,6 +8,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -143,35 +145,43 @@ fn three_runs_at_once_do_each_task_once() {
     assert_eq!(p.ran(), ["all/out", "dir/tree", "each/s0", "each/s1", "each/s2", "slow/out"]);
 }
 
+/// Kills another run as soon as this one waits for it, and ends this one as soon as it has taken the task over.
+struct Assassin {
+    victim: Mutex<Child>,
+    cancel: Cancel,
+    heard: Heard,
+}
+
+impl Observer for Assassin {
+    fn event(&self, event: &Event<'_>) {
+        self.heard.event(event);
+        match event {
+            Event::TaskWaiting { .. } => {
+                let mut victim = self.victim.lock().unwrap();
+                victim.kill().unwrap();
+                victim.wait().unwrap();
+            }
+            Event::TaskProgress { name, news: Progress::Message(_) } if name.stage == "slow" => self.cancel.cancel(),
+            _ => {}
+        }
+    }
+}
+
 #[test]
 fn a_waiting_run_says_so_and_goes_on_when_the_other_is_killed() {
     let p = project();
-    let mut first = start_child(p.root(), &[("S2PIPE_TEST_MS", "4000".to_owned())]);
+    let victim = Mutex::new(start_child(p.root(), &[("S2PIPE_TEST_MS", "100000".to_owned())]));
     while !fs::read_to_string(p.root().join("ran.log")).unwrap_or_default().contains("slow") {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let root = p.root().to_path_buf();
-    let killer = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(300));
-        first.kill().unwrap();
-        first.wait().unwrap();
-        drop(root);
-    });
-    let heard = Heard::default();
-    let cancel = Cancel::default();
-    let stopper = cancel.clone();
+    std::thread::sleep(Duration::from_millis(50));
+    let watch = Assassin { victim, cancel: Cancel::default(), heard: Heard::default() };
     let registry = registry(p.root());
-    let after = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(700));
-        stopper.cancel();
-    });
-    let graph = p.graph(mixed(p.root(), 4000));
-    let summary = run(&graph, &registry, &p.cache(), &RunOptions::default(), &heard, &cancel).unwrap();
-    killer.join().unwrap();
-    after.join().unwrap();
+    let graph = p.graph(mixed(p.root(), 100_000));
+    let summary = run(&graph, &registry, &p.cache(), &RunOptions::default(), &watch, &watch.cancel).unwrap();
     assert!(summary.interrupted);
-    assert_eq!(heard.about("task_waiting").len(), 1, "{:#?}", heard.0);
-    let from = heard.about("\"message\":\"from ");
+    assert_eq!(watch.heard.about("task_waiting").len(), 1);
+    let from = watch.heard.about("\"message\":\"from ");
     assert_eq!(from.len(), 1, "it took the task over");
     assert!(!from[0].contains("\"from 0\""), "and went on from the dead run's checkpoint: {from:?}");
 }

@@ -211,25 +211,16 @@ fn write_index(survey: &Survey<'_>, made: &[TaskId]) -> Result<(), CacheError> {
         return Ok(());
     }
     // Another run of the same pipeline may have written meanwhile: what it says about other tasks is kept.
-    let _lock = cache.lock_newest(&graph.pipeline)?;
+    let lock = cache.lock_newest(&graph.pipeline)?;
     let mut newest = cache.newest(&graph.pipeline);
-    if !current.differs_from(&newest) {
-        return Ok(());
-    }
-    newest.stages.retain(|stage, tasks| {
-        tasks.retain(|task, _| current.tasks.contains(&(stage, task)));
-        !tasks.is_empty()
-    });
-    for (stage, task, made) in current.made {
-        let entry = NewestTask {
-            key: made.key,
-            created: made.created.clone(),
-            seconds: made.seconds,
-            outputs: made.outputs.clone(),
-        };
-        newest.stages.entry(stage.to_owned()).or_default().insert(task.to_owned(), entry);
-    }
-    cache.write_newest(&graph.pipeline, &newest)
+    let written = if current.differs_from(&newest) {
+        current.enter(&mut newest);
+        cache.write_newest(&graph.pipeline, &newest)
+    } else {
+        Ok(())
+    };
+    lock.remove();
+    written
 }
 
 /// What the index should say.
@@ -266,5 +257,21 @@ impl<'a> Current<'a> {
             .made
             .iter()
             .any(|(stage, task, made)| !newest.task(stage, task).is_some_and(|entry| same(made, entry)))
+    }
+    /// Enters what was made and drops tasks that the pipeline no longer has.
+    fn enter(self, newest: &mut Newest) {
+        newest.stages.retain(|stage, tasks| {
+            tasks.retain(|task, _| self.tasks.contains(&(stage, task)));
+            !tasks.is_empty()
+        });
+        for (stage, task, made) in self.made {
+            let entry = NewestTask {
+                key: made.key,
+                created: made.created.clone(),
+                seconds: made.seconds,
+                outputs: made.outputs.clone(),
+            };
+            newest.stages.entry(stage.to_owned()).or_default().insert(task.to_owned(), entry);
+        }
     }
 }
