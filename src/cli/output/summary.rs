@@ -68,6 +68,9 @@ pub(in crate::cli) fn summary_text(summary: &RunSummary, classes: &ClassTable) -
         "failed"
     };
     text += &format!("\n  {how} in {} s\n", seconds(summary.seconds));
+    if summary.interrupted {
+        text += "  the same command goes on from here\n";
+    }
     text
 }
 
