@@ -1,4 +1,5 @@
 //! Runs of small graphs: what runs, what comes from the cache, what a person sees.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod engine_kit;
 
@@ -8,16 +9,6 @@ use engine_kit::*;
 use s2pipe::engine::*;
 use s2pipe::spec::Stage;
 use serde_json::json;
-
-/// `read` drops comment lines, `upper` turns the result into capitals, `join` joins both.
-fn chain(project: &Project, prefix: &str) -> Vec<Stage> {
-    let a = project.root().join("a.txt");
-    vec![
-        stage("read", "concat").files("in", &[a]).with(json!({"name": "read", "drop": "#"})).done(),
-        stage("upper", "concat").reads("in", "read").with(json!({"name": "upper", "prefix": prefix})).done(),
-        stage("join", "concat").reads("in", "upper").reads("more", "read").with(named("join")).done(),
-    ]
-}
 
 #[test]
 fn runs_once_and_then_only_what_changed() {
@@ -161,64 +152,6 @@ fn a_source_that_changes_under_a_task_fails_it() {
 }
 
 #[test]
-fn damaged_evicted_and_edited_results_are_made_again() {
-    let p = Project::new();
-    p.write("a.txt", "one\n");
-    p.run(chain(&p, "> "));
-    let shown = p.cache_dir().join("demo/upper/out.txt");
-    let blob = fs::canonicalize(&shown).unwrap();
-    let writable = |path: &std::path::Path| {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        fs::set_permissions(path, mode).unwrap();
-    };
-    assert!(fs::metadata(&blob).unwrap().permissions().readonly());
-
-    // Another size.
-    writable(&blob);
-    fs::write(&blob, "CORRUPT").unwrap();
-    let state = reason_of(&p, "> ", "upper");
-    assert_eq!(state, "its output text in the cache is damaged");
-    let ran = p.run(chain(&p, "> "));
-    assert!(ran.contains(&"upper/out".to_owned()), "{ran:?}");
-    assert_eq!(p.view("upper/out.txt"), "> ONE\n");
-
-    // The same size, written through the link.
-    writable(&blob);
-    fs::write(&blob, "EVIL!!").unwrap();
-    p.run(chain(&p, "> "));
-    assert_eq!(p.view("upper/out.txt"), "> ONE\n");
-
-    // Touched but not changed: sealed again, nothing runs.
-    writable(&blob);
-    fs::File::options().write(true).open(&blob).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
-    assert!(p.run(chain(&p, "> ")).is_empty());
-
-    // Gone.
-    fs::remove_file(&blob).unwrap();
-    assert_eq!(reason_of(&p, "> ", "upper"), "its output text is no longer in the cache");
-    p.run(chain(&p, "> "));
-    assert_eq!(p.view("upper/out.txt"), "> ONE\n");
-
-    // The view alone: links are put back without running anything; a person's file is kept aside.
-    fs::remove_file(&shown).unwrap();
-    fs::write(&shown, "mine").unwrap();
-    fs::remove_dir_all(p.cache_dir().join("demo/join")).unwrap();
-    assert!(p.run(chain(&p, "> ")).is_empty());
-    assert_eq!(p.view("upper/out.txt"), "> ONE\n");
-    assert_eq!(p.view("upper/out.txt~"), "mine");
-    assert_eq!(p.view("join/out.txt"), "> ONE\nONE\n");
-}
-
-fn reason_of(p: &Project, prefix: &str, name: &str) -> String {
-    let plan = plan(&p.graph(chain(p, prefix)), &p.cache(), &Selection::default()).unwrap();
-    match &plan.tasks.iter().find(|t| t.stage == name).unwrap().state {
-        TaskState::WillRun { reasons } => reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-        TaskState::MayRun { depends_on } => format!("may run, depends on {}", depends_on.join(", ")),
-        TaskState::Cached => "cached".into(),
-    }
-}
-
-#[test]
 fn the_plan_names_the_cause() {
     let p = Project::new();
     let a = p.write("a.txt", "one\n");
@@ -246,58 +179,6 @@ fn the_plan_names_the_cause() {
     assert_eq!(planned.tasks[1].state, TaskState::WillRun { reasons: vec![Reason::Forced] });
     assert_eq!(planned.tasks[2].state, TaskState::WillRun { reasons: vec![Reason::Forced] });
     assert!(!planned.is_current());
-}
-
-#[test]
-fn directories_are_content_too() {
-    let p = Project::new();
-    p.write("a.txt", "one\n");
-    let stages = |files: &[&str]| {
-        let a = p.root().join("a.txt");
-        vec![
-            stage("dir", "tree").files("in", &[a]).with(json!({"name": "dir", "files": files})).done(),
-            stage("use", "concat").reads("in", "dir").with(named("use")).done(),
-        ]
-    };
-    assert_eq!(p.run(stages(&["x", "y"])), ["dir/tree", "use/out"]);
-    let expected = "ALL.TXT:ONE\nEMPTY:RUN.SH:#!/BIN/SH\nSUB:X:XY:Y";
-    assert_eq!(p.view("use/out.txt"), expected);
-    assert!(p.run(stages(&["x", "y"])).is_empty());
-    let tree = p.cache_dir().join("demo/dir/tree");
-    assert!(fs::symlink_metadata(tree.join("sub/x")).unwrap().is_symlink());
-    assert!(fs::read_link(tree.join("sub/x")).unwrap().is_relative());
-    // A file of the directory is gone from the store: the task runs again, what depends on it does not.
-    fs::remove_file(fs::canonicalize(tree.join("sub/x")).unwrap()).unwrap();
-    assert_eq!(p.run(stages(&["x", "y"])), ["dir/tree"]);
-    // A link deleted from the view comes back; a file of one's own stays; what is stale goes.
-    fs::remove_file(tree.join("sub/x")).unwrap();
-    fs::write(tree.join("notes.txt"), "mine").unwrap();
-    assert!(p.run(stages(&["x", "y"])).is_empty());
-    assert!(tree.join("sub/x").exists());
-    assert_eq!(p.run(stages(&["x"])), ["dir/tree", "use/out"]);
-    assert!(tree.join("sub/x").exists() && !tree.join("sub/y").exists() && tree.join("notes.txt").exists());
-}
-
-#[test]
-fn the_view_follows_the_pipeline() {
-    let p = Project::new();
-    let files: Vec<_> = ["a", "b"].map(|n| p.write(&format!("{n}.txt"), n)).into();
-    let stages =
-        |files: &[std::path::PathBuf]| vec![stage("each", "each").files("in", files).with(named("each")).done()];
-    let summary = p.run_with(stages(&files), &RunOptions::default()).unwrap();
-    let view = p.cache_dir().join("demo/each");
-    assert_eq!(summary.stages[0].outputs["text/a"], view.join("a.txt"));
-    let link = fs::symlink_metadata(view.join("a.txt")).unwrap().modified().unwrap();
-    settle();
-    p.run_with(stages(&files[..1]), &RunOptions::default()).unwrap();
-    assert!(view.join("a.txt").exists() && !view.join("b.txt").exists());
-    assert_eq!(fs::symlink_metadata(view.join("a.txt")).unwrap().modified().unwrap(), link, "unchanged links stay");
-    p.run_with(vec![stage("other", "concat").files("in", &files).done()], &RunOptions::default()).unwrap();
-    assert!(!view.exists() && p.cache_dir().join("demo/other/out.txt").exists());
-    // The whole cache can be moved.
-    let moved = p.root().join("moved");
-    fs::rename(p.cache_dir(), &moved).unwrap();
-    assert_eq!(fs::read_to_string(moved.join("demo/other/out.txt")).unwrap(), "AB");
 }
 
 #[test]
@@ -445,4 +326,45 @@ fn a_missing_source_stops_everything_before_it_starts() {
     let error = p.run_with(stages, &RunOptions::default()).unwrap_err();
     assert!(error.to_string().contains("gone.tif") && error.to_string().contains("\"more\""), "{error}");
     assert!(p.ran().is_empty());
+}
+
+#[test]
+fn the_budget_leaves_time_for_what_follows() {
+    let p = Project::new();
+    let clock = |name: &str| stage(name, "clock").with(json!({"cores": "all", "name": name}));
+    let budget = |seconds: u64| RunOptions {
+        budget: Some(std::time::Duration::from_secs(seconds)),
+        threads: 6,
+        jobs: 3,
+        ..options(None, None, true)
+    };
+    let alone = || vec![clock("train").done()];
+    p.run_with(alone(), &RunOptions { threads: 6, ..RunOptions::default() }).unwrap();
+    assert_eq!(p.view("train/out.txt"), "None 6", "no budget, all threads");
+    p.run_with(alone(), &budget(1000)).unwrap();
+    assert_eq!(p.view("train/out.txt"), "Some(1000) 6");
+    // Nothing is known about what follows: 5 % of the budget for each stage, and a fifth more.
+    let followed = || vec![clock("train").done(), stage("after", "concat").reads("in", "train").done()];
+    p.run_with(followed(), &budget(1000)).unwrap();
+    assert_eq!(p.view("train/out.txt"), "Some(940) 6");
+    // Now it is known that it takes no time.
+    p.run_with(followed(), &budget(1000)).unwrap();
+    assert_eq!(p.view("train/out.txt"), "Some(1000) 6");
+    // Two trainings share.
+    p.run_with(vec![clock("train").done(), clock("other").done()], &budget(1000)).unwrap();
+    assert_eq!(p.view("train/out.txt"), "Some(500) 6");
+    assert_eq!(p.view("other/out.txt"), "Some(1000) 6", "the first one took no time");
+}
+
+#[test]
+fn threads_are_shared_among_tasks_side_by_side() {
+    let p = Project::new();
+    let clock = |i: usize| stage(&format!("c{i}"), "clock").with(named(&i.to_string())).done();
+    let with = |threads, jobs| RunOptions { threads, jobs, ..options(None, None, true) };
+    p.run_with((0..2).map(clock).collect(), &with(8, 2)).unwrap();
+    assert_eq!(p.view("c0/out.txt"), "None 4");
+    p.run_with((0..1).map(clock).collect(), &with(8, 2)).unwrap();
+    assert_eq!(p.view("c0/out.txt"), "None 8", "alone it has them all");
+    p.run_with((0..5).map(clock).collect(), &with(2, 4)).unwrap();
+    assert_eq!(p.view("c0/out.txt"), "None 1", "never less than one");
 }

@@ -201,7 +201,10 @@ impl Cache {
         self.write(&path, &bytes, sync)?;
         if action.outcome == Outcome::Complete {
             disk::remove(&self.action_path(action.key, Outcome::CutShort))?;
-            disk::remove(&self.checkpoint_dir(action.key))?;
+            let checkpoints = self.checkpoint_dir(action.key);
+            if fs::read_dir(&checkpoints).is_ok_and(|mut files| files.next().is_some()) {
+                disk::remove(&checkpoints)?;
+            }
         }
         Ok(())
     }

@@ -18,7 +18,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::digest::Key;
 use super::disk;
@@ -38,6 +38,9 @@ pub struct Cache {
     internals: PathBuf,
     scratch: OnceLock<Scratch>,
     sources: OnceLock<StatCache>,
+    /// Actions whose lock files and empty checkpoint directories are cleared away when the cache is closed. (Not
+    /// task by task: making files right after deleting some is slow on ext4 without a journal.)
+    retired: Mutex<Vec<Key>>,
 }
 
 impl Cache {
@@ -54,7 +57,7 @@ impl Cache {
             Err(e) if e.kind() == io::ErrorKind::NotFound => create(&internals, &version)?,
             Err(e) => return Err(CacheError::at("read", &version, e)),
         }
-        Ok(Self { root, internals, scratch: OnceLock::new(), sources: OnceLock::new() })
+        Ok(Self { root, internals, scratch: OnceLock::new(), sources: OnceLock::new(), retired: Mutex::default() })
     }
 
     /// The cache folder, absolute.
@@ -104,12 +107,21 @@ impl Cache {
         cancel: &Cancel,
         waiting: impl FnOnce(),
     ) -> Result<Option<FileLock>, CacheError> {
-        FileLock::take(&self.internals.join("locks").join(key.0.hex()), cancel, waiting)
+        FileLock::take(&self.lock_path(key), cancel, waiting)
     }
 
-    /// Takes the lock of a pipeline's index and view. Held for milliseconds, so waiting for it is never told.
-    pub(super) fn lock_newest(&self, pipeline: &str) -> Result<Option<FileLock>, CacheError> {
-        FileLock::take(&self.internals.join("locks").join(format!("{pipeline}.newest")), &Cancel::default(), || {})
+    fn lock_path(&self, key: Key) -> PathBuf {
+        self.internals.join("locks").join(key.0.hex())
+    }
+
+    /// This process has no more to do with an action; its lock has been given back.
+    pub(super) fn retire(&self, key: Key) {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+    }
+
+    /// Takes the lock of a pipeline's index and view.
+    pub(super) fn lock_newest(&self, pipeline: &str) -> Result<FileLock, CacheError> {
+        FileLock::take_short(&self.internals.join("locks").join(format!("{pipeline}.newest")))
     }
 
     /// This process's scratch directory, made when first asked for, removed when the cache is closed.
@@ -135,6 +147,20 @@ impl Cache {
     /// Writes a file of the cache atomically.
     pub(super) fn write(&self, path: &Path, bytes: &[u8], sync: disk::Sync) -> Result<(), CacheError> {
         disk::write_atomic(&disk::fresh(self.scratch()?, "w"), path, bytes, sync)
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        let retired = std::mem::take(self.retired.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for key in retired {
+            // Whoever holds the lock now clears up after itself.
+            if let Ok(Some(lock)) = FileLock::try_take(&self.lock_path(key)) {
+                // Fails when there is a checkpoint in it, as it should.
+                let _ = fs::remove_dir(self.checkpoint_dir(key));
+                lock.remove();
+            }
+        }
     }
 }
 

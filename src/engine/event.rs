@@ -4,9 +4,10 @@ use serde::Serialize;
 
 use super::action::StoredOutput;
 use super::digest::Key;
+use super::executor::TaskWatch;
 use super::plan::PlanCounts;
 use super::reason::Reason;
-use super::stage::Progress;
+use super::stage::{Progress, ProgressSink};
 
 /// Watches a run. Called from several threads; must be quick.
 pub trait Observer: Send + Sync {
@@ -17,15 +18,6 @@ pub trait Observer: Send + Sync {
 /// Hears nothing.
 impl Observer for () {
     fn event(&self, _event: &Event<'_>) {}
-}
-
-/// Tells several observers, in order.
-impl Observer for [&dyn Observer] {
-    fn event(&self, event: &Event<'_>) {
-        for observer in self {
-            observer.event(event);
-        }
-    }
 }
 
 /// A task by name.
@@ -120,4 +112,26 @@ pub enum TaskStatus {
     Skipped,
     /// It was running when the run was cancelled.
     Cancelled,
+}
+
+/// Passes a task's news on to the run's observer.
+pub(super) struct Watch<'a> {
+    pub(super) observer: &'a dyn Observer,
+    pub(super) name: TaskName<'a>,
+}
+
+impl ProgressSink for Watch<'_> {
+    fn progress(&self, news: Progress) {
+        self.observer.event(&Event::TaskProgress { name: self.name, news: &news });
+    }
+}
+
+impl TaskWatch for Watch<'_> {
+    fn waiting(&self) {
+        self.observer.event(&Event::TaskWaiting { name: self.name });
+    }
+
+    fn started(&self, key: Key) {
+        self.observer.event(&Event::TaskStarted { name: self.name, key });
+    }
 }

@@ -27,6 +27,8 @@ use super::wording::with_known_names;
 
 /// From this many seconds on a result is forced to the disk.
 const WORTH_SYNCING: f64 = 1.0;
+/// What an attempt leaves behind is removed at once if it is larger than this.
+const LEFT_TO_THE_END: u64 = 64 << 10;
 /// Less free space than this when a task fails: the full disk is the likely cause.
 const NEARLY_FULL: u64 = 4 << 20;
 
@@ -89,6 +91,7 @@ pub fn run_task(job: &TaskJob, env: &TaskEnv<'_>) -> Result<TaskDone, TaskFailed
     let (kind, key) = job.resolve(env.registry).map_err(early)?;
     let lock = env.cache.lock_action(key, env.cancel, || env.watch.waiting()).map_err(|e| early(e.into()))?;
     let Some(_lock) = lock else { return Err(early(TaskError::Cancelled)) };
+    env.cache.retire(key);
     if !job.force
         && let Lookup::Hit(done) = env.cache.lookup(key)
     {
@@ -292,10 +295,23 @@ impl<'a> Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        // Leftovers are swept with the process's scratch directory. Only an empty checkpoint directory is removed.
-        let _ = fs::remove_dir_all(&self.dir);
-        let _ = fs::remove_dir(&self.checkpoints);
+        // Little things go when the process's scratch directory goes; see `Cache::retire` for the reason.
+        if bytes_below(&self.dir) > LEFT_TO_THE_END {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
     }
+}
+
+/// Bytes of the regular files below a directory.
+fn bytes_below(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => bytes_below(&entry.path()),
+            Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |m| m.len()),
+            _ => 0,
+        })
+        .sum()
 }
 
 /// Passes news on and writes messages to the task's log.

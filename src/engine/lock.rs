@@ -14,10 +14,11 @@ use super::stage::Cancel;
 /// How often a waiting process looks again. Waiting must notice a cancelled run, so it cannot block in the kernel.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// An exclusive lock on a file of its own; the file is removed when the lock is given back.
+/// An exclusive lock on a file of its own. Dropping it gives the lock back and leaves the file.
 #[derive(Debug)]
 pub(super) struct FileLock {
-    file: File,
+    // Closing the file gives the lock back.
+    _file: File,
     path: PathBuf,
 }
 
@@ -31,10 +32,16 @@ impl FileLock {
                 Err(TryLockError::Error(e)) => return Err(CacheError::at("lock", path, e)),
                 // The last holder may have removed the file between our open and our lock: then this lock is on a
                 // file that nobody else will ever see, and we start over.
-                Ok(()) if is_current(&file, path) => return Ok(Some(Self { file, path: path.to_path_buf() })),
+                Ok(()) if is_current(&file, path) => return Ok(Some(Self { _file: file, path: path.to_path_buf() })),
                 Ok(()) => {}
             }
         }
+    }
+
+    /// Gives the lock back and removes its file. Removed while still held, so that whoever opened it meanwhile finds
+    /// out in [`is_current`]. A file that cannot be removed does no harm.
+    pub(super) fn remove(self) {
+        let _ = fs::remove_file(&self.path);
     }
 
     /// The lock, waiting for it; `None` when the run was cancelled meanwhile. `waiting` is called once if it has to wait.
@@ -53,14 +60,15 @@ impl FileLock {
             std::thread::sleep(LOOK_AGAIN);
         }
     }
-}
 
-impl Drop for FileLock {
-    fn drop(&mut self) {
-        // Removed while still held, so that whoever opened it meanwhile finds out in `is_current`. A file that cannot
-        // be removed does no harm.
-        let _ = fs::remove_file(&self.path);
-        let _ = self.file.unlock();
+    /// The lock of an index, which nobody holds for longer than it takes to write a file.
+    pub(super) fn take_short(path: &Path) -> Result<Self, CacheError> {
+        loop {
+            if let Some(lock) = Self::try_take(path)? {
+                return Ok(lock);
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 }
 
@@ -76,8 +84,7 @@ fn is_current(file: &File, path: &Path) -> bool {
 #[derive(Debug)]
 pub(super) struct Scratch {
     dir: PathBuf,
-    // Dropped after the directory has been removed.
-    _alive: FileLock,
+    alive: Option<FileLock>,
 }
 
 impl Scratch {
@@ -89,7 +96,7 @@ impl Scratch {
             let Some(alive) = FileLock::try_take(&tmp.join(format!("{id}.lock")))? else { continue };
             let dir = tmp.join(id);
             match fs::create_dir(&dir) {
-                Ok(()) => return Ok(Self { dir, _alive: alive }),
+                Ok(()) => return Ok(Self { dir, alive: Some(alive) }),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(CacheError::at("create the folder", &dir, e)),
             }
@@ -105,6 +112,9 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed now is removed by a later run.
         let _ = fs::remove_dir_all(&self.dir);
+        if let Some(alive) = self.alive.take() {
+            alive.remove();
+        }
     }
 }
 
@@ -114,8 +124,9 @@ pub(super) fn sweep_scratch(tmp: &Path) {
     for entry in entries.flatten() {
         let path = entry.path();
         let dir = if path.extension().is_some_and(|e| e == "lock") { path.with_extension("") } else { path };
-        if let Ok(Some(_dead)) = FileLock::try_take(&dir.with_extension("lock")) {
+        if let Ok(Some(dead)) = FileLock::try_take(&dir.with_extension("lock")) {
             let _ = fs::remove_dir_all(&dir);
+            dead.remove();
         }
     }
 }
@@ -139,6 +150,7 @@ mod tests {
         let first = FileLock::try_take(&path).unwrap().unwrap();
         assert!(FileLock::try_take(&path).unwrap().is_none());
         drop(first);
+        FileLock::try_take(&path).unwrap().unwrap().remove();
         assert!(!path.exists());
         assert!(FileLock::try_take(&path).unwrap().is_some());
     }
@@ -168,9 +180,10 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..200 {
-                        let Some(_lock) = FileLock::try_take(&path).unwrap() else { continue };
+                        let Some(lock) = FileLock::try_take(&path).unwrap() else { continue };
                         assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
                         inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                        lock.remove();
                     }
                 });
             }

@@ -1,6 +1,6 @@
 //! Questions about the cache: what is there, from what it was made, where it is.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -111,7 +111,7 @@ impl Cache {
         };
         let Some(action) = self.action(key)? else { return Err(self.not_found(name)) };
         let log = action.log.and_then(|digest| fs::read(self.file_path(digest)).ok());
-        let mut known = BTreeMap::new();
+        let mut known = BTreeSet::new();
         Ok(Shown {
             stored: action.outputs.iter().map(|o| self.content_path(o.content)).collect(),
             made_from: self.ancestors(&action, &mut known)?,
@@ -147,7 +147,7 @@ impl Cache {
             return Ok(entries.into_iter().filter(|e| path == e.path || path.starts_with(&e.path)).collect());
         }
         let name = name.trim_end_matches('/');
-        let readings: [fn(&Entry, &str) -> bool; 3] = [
+        let readings: [fn(&Entry, &str) -> bool; 4] = [
             |e, name| name == full_name(e) || name == view_name(e),
             |e, name| {
                 let (full, view) = (full_name(e), view_name(e));
@@ -157,6 +157,7 @@ impl Cache {
             |e, name| {
                 name == e.stage || name == format!("{}/{}", e.pipeline, e.stage) || name == label(&e.stage, &e.task)
             },
+            |e, name| e.path.ends_with(name),
         ];
         for reads in readings {
             let found: Vec<Entry> = entries.iter().filter(|e| reads(e, name)).cloned().collect();
@@ -204,12 +205,12 @@ impl Cache {
     }
 
     /// The inputs of a result, back to the source files.
-    fn ancestors(&self, action: &Action, known: &mut BTreeMap<Key, ()>) -> Result<Vec<Ancestor>, CacheError> {
+    fn ancestors(&self, action: &Action, known: &mut BTreeSet<Key>) -> Result<Vec<Ancestor>, CacheError> {
         let mut inputs = Vec::new();
         for input in &action.record.inputs {
             let from = action.made_from.get(&input.slot).cloned();
             let maker = match &from {
-                Some(MadeFrom::Task { key, .. }) if known.insert(*key, ()).is_none() => self.action(*key)?,
+                Some(MadeFrom::Task { key, .. }) if known.insert(*key) => self.action(*key)?,
                 _ => None,
             };
             let above = maker.map(|maker| self.ancestors(&maker, known)).transpose()?.unwrap_or_default();

@@ -4,24 +4,23 @@
 //! changes what they leave.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, Scope};
 use std::time::Instant;
 
-use super::action::{MadeFrom, RanAs};
 use super::budget::Budget;
 use super::digest::Key;
 use super::error::{EngineError, TaskError};
-use super::event::{Event, Observer, TaskName, TaskStatus};
-use super::executor::{TaskDone, TaskEnv, TaskFailed, TaskWatch, panic_message, run_task};
-use super::graph::{Graph, StageId, TaskId, TaskSource};
+use super::event::{Event, Observer, TaskName, TaskStatus, Watch};
+use super::executor::{TaskDone, TaskEnv, TaskFailed, panic_message, run_task};
+use super::graph::{Graph, StageId, TaskId};
 use super::job::TaskJob;
 use super::reason::Reason;
 use super::run::RunOptions;
-use super::stage::{Cancel, Cores, Outcome, Progress, ProgressSink, Registry};
+use super::stage::{Cancel, Cores, Outcome, Registry};
 use super::survey::{Made, State, Survey};
 use super::view::Publisher;
 
@@ -68,6 +67,8 @@ pub(super) struct Scheduler<'a> {
     /// Per task and per stage: something that it waited for did not end well.
     spoilt: Vec<bool>,
     spoilt_stages: Vec<bool>,
+    /// Unfinished tasks that want all cores.
+    all_cores: Vec<TaskId>,
     ready: BinaryHeap<Reverse<TaskId>>,
     running: usize,
     alone: bool,
@@ -107,6 +108,9 @@ impl<'a> Scheduler<'a> {
             needed_by,
             spoilt: vec![false; graph.tasks.len()],
             spoilt_stages: vec![false; graph.stages.len()],
+            all_cores: (0..graph.tasks.len())
+                .filter(|id| unfinished(*id) && graph.tasks[*id].plan.cores == Cores::All)
+                .collect(),
             ready: BinaryHeap::new(),
             running: 0,
             alone: false,
@@ -279,36 +283,11 @@ impl<'a> Scheduler<'a> {
 
     /// The job of a task whose inputs are all known.
     fn job(&self, id: TaskId) -> Option<TaskJob> {
-        let (graph, options) = (self.survey.graph, self.around.options);
-        let node = &graph.tasks[id];
-        let record = self.survey.record(id)?;
-        let mut made_from = BTreeMap::new();
-        for input in &node.inputs {
-            let from = match &input.from {
-                TaskSource::File(path) => MadeFrom::File { path: path.clone() },
-                TaskSource::Task { task, output } => {
-                    let State::Made(made) = &self.survey.states[*task] else { return None };
-                    let up = &graph.tasks[*task];
-                    MadeFrom::Task {
-                        stage: graph.stages[up.stage].name.clone(),
-                        task: up.plan.name.clone(),
-                        output: up.plan.outputs[*output].name.clone(),
-                        key: made.key,
-                    }
-                }
-            };
-            made_from.insert(input.slot.clone(), from);
-        }
-        let ran_as = RanAs {
-            pipeline: graph.pipeline.clone(),
-            stage: graph.stages[node.stage].name.clone(),
-            task: node.plan.name.clone(),
-        };
-        let mut job = TaskJob::new(ran_as, record, made_from);
-        job.device = options.device;
-        job.threads = self.threads(node.plan.cores);
-        job.seconds_left = self.around.budget.seconds_left(graph, id, &self.pending_alone());
-        job.force = self.survey.is_forced(id);
+        let cores = self.survey.graph.tasks[id].plan.cores;
+        let mut job = self.survey.job(id)?;
+        job.device = self.around.options.device;
+        job.threads = self.threads(cores);
+        job.seconds_left = self.around.budget.seconds_left(self.survey.graph, id, &self.pending_alone());
         Some(job)
     }
 
@@ -321,14 +300,10 @@ impl<'a> Scheduler<'a> {
 
     /// Tasks that want all cores and are not over; only looked for when there is a budget to share.
     fn pending_alone(&self) -> Vec<TaskId> {
-        let tasks = self.survey.graph.tasks.iter().enumerate();
-        tasks
-            .filter(|(_, node)| self.around.budget.is_limited() && node.plan.cores == Cores::All)
-            .filter(|(id, _)| {
-                self.ends[*id].is_none() && !matches!(self.survey.states[*id], State::Made(_) | State::Out)
-            })
-            .map(|(id, _)| id)
-            .collect()
+        if !self.around.budget.is_limited() {
+            return Vec::new();
+        }
+        self.all_cores.iter().copied().filter(|id| self.ends[*id].is_none()).collect()
     }
 
     /// Takes a task's result in.
@@ -391,26 +366,4 @@ impl<'a> Scheduler<'a> {
 fn name(graph: &Graph, id: TaskId) -> TaskName<'_> {
     let node = &graph.tasks[id];
     TaskName { stage: &graph.stages[node.stage].name, task: &node.plan.name }
-}
-
-/// Passes a task's news on to the run's observer.
-struct Watch<'a> {
-    observer: &'a dyn Observer,
-    name: TaskName<'a>,
-}
-
-impl ProgressSink for Watch<'_> {
-    fn progress(&self, news: Progress) {
-        self.observer.event(&Event::TaskProgress { name: self.name, news: &news });
-    }
-}
-
-impl TaskWatch for Watch<'_> {
-    fn waiting(&self) {
-        self.observer.event(&Event::TaskWaiting { name: self.name });
-    }
-
-    fn started(&self, key: Key) {
-        self.observer.event(&Event::TaskStarted { name: self.name, key });
-    }
 }

@@ -25,7 +25,6 @@ use super::digest::Digest;
 use super::disk::{self, Sync};
 use super::error::CacheError;
 use super::lock::FileLock;
-use super::stage::Cancel;
 use super::tree::{escape, unescape};
 
 const HEADER: &str = "s2pipe.sources/1";
@@ -129,9 +128,14 @@ impl StatCache {
         if state.fresh.is_empty() {
             return Ok(());
         }
-        let Some(_lock) = FileLock::take(&self.file.with_extension("lock"), &Cancel::default(), || {})? else {
-            return Ok(());
-        };
+        let lock = FileLock::take_short(&self.file.with_extension("lock"))?;
+        let saved = self.append(&mut state);
+        lock.remove();
+        saved
+    }
+
+    /// Writes the news down. The lock is held.
+    fn append(&self, state: &mut State) -> Result<(), CacheError> {
         let fresh = std::mem::take(&mut state.fresh);
         let mut text: String = fresh.iter().filter_map(|p| Some(line(p, state.known.get(p)?))).collect();
         let mut file = disk::open_append(&self.file)?;
@@ -144,10 +148,7 @@ impl StatCache {
         }
         file.write_all(text.as_bytes()).map_err(fail)?;
         state.lines += fresh.len();
-        if state.lines > 2 * state.known.len() + SLACK {
-            self.compact(&mut state)?;
-        }
-        Ok(())
+        if state.lines > 2 * state.known.len() + SLACK { self.compact(state) } else { Ok(()) }
     }
 
     /// Rewrites the file with the newest entry of every path that still exists. The lock is held.

@@ -1,15 +1,16 @@
 //! Looks every selected task up: the common first half of planning and running.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::action::{Lookup, Miss, StoredOutput};
+use super::action::{Lookup, MadeFrom, Miss, RanAs, StoredOutput};
 use super::cache::Cache;
 use super::digest::{ContentId, Digest, Key};
 use super::error::PlanError;
-use super::graph::{Graph, TaskId, TaskSource};
+use super::graph::{Graph, TaskId, TaskNode, TaskSource};
+use super::job::TaskJob;
 use super::newest::Newest;
 use super::reason::{Reason, differences};
 use super::record::{InputRecord, TaskRecord};
@@ -153,6 +154,37 @@ impl<'a> Survey<'a> {
             inputs?,
             plan.outputs.clone(),
         ))
+    }
+
+    /// The job of a task, if all its inputs are known.
+    pub(super) fn job(&self, id: TaskId) -> Option<TaskJob> {
+        let node = &self.graph.tasks[id];
+        let stage_of = |task: &TaskNode| self.graph.stages[task.stage].name.clone();
+        let made_from: Option<BTreeMap<String, MadeFrom>> = node
+            .inputs
+            .iter()
+            .map(|input| {
+                let from = match &input.from {
+                    TaskSource::File(path) => MadeFrom::File { path: path.clone() },
+                    TaskSource::Task { task, output } => {
+                        let State::Made(made) = &self.states[*task] else { return None };
+                        let up = &self.graph.tasks[*task];
+                        MadeFrom::Task {
+                            stage: stage_of(up),
+                            task: up.plan.name.clone(),
+                            output: up.plan.outputs[*output].name.clone(),
+                            key: made.key,
+                        }
+                    }
+                };
+                Some((input.slot.clone(), from))
+            })
+            .collect();
+        let ran_as =
+            RanAs { pipeline: self.graph.pipeline.clone(), stage: stage_of(node), task: node.plan.name.clone() };
+        let mut job = TaskJob::new(ran_as, self.record(id)?, made_from?);
+        job.force = self.is_forced(id);
+        Some(job)
     }
 }
 

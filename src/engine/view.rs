@@ -3,7 +3,7 @@
 //! A file output is a link, a directory output a directory of links. Only what changed is touched. Whatever else a
 //! person put into these folders stays; a file of theirs that stands where a link belongs is kept as `<name>~`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -25,17 +25,22 @@ const WRITE_EVERY: Duration = Duration::from_secs(2);
 /// Keeps the view and the index of newest results up to date during a run.
 #[derive(Debug)]
 pub(super) struct Publisher {
+    begun: bool,
     written: Instant,
     unwritten: Vec<TaskId>,
 }
 
 impl Publisher {
     pub(super) fn new() -> Self {
-        Self { written: Instant::now(), unwritten: Vec::new() }
+        Self { begun: false, written: Instant::now(), unwritten: Vec::new() }
     }
 
     /// A task has just been made: show its outputs.
     pub(super) fn made(&mut self, survey: &Survey<'_>, id: TaskId) {
+        if !self.begun {
+            self.begun = true;
+            warn(disk::open_append(&unfinished(survey)).map(drop));
+        }
         warn(show_task(survey, id));
         self.unwritten.push(id);
         if self.written.elapsed() >= WRITE_EVERY {
@@ -48,15 +53,17 @@ impl Publisher {
     pub(super) fn finish(&mut self, survey: &Survey<'_>) {
         let made: Vec<TaskId> =
             (0..survey.graph.tasks.len()).filter(|id| matches!(survey.states[*id], State::Made(_))).collect();
-        warn(remove_stale(survey));
-        for &id in &made {
-            if let Err(error) = show_task(survey, id) {
-                // One warning is enough: the others would say the same.
-                warn(Err(error));
-                break;
-            }
+        let wanted = places(survey);
+        let sweep = self.begun || may_be_stale(survey, &wanted);
+        if sweep {
+            warn(remove_links(survey.cache, &survey.cache.view_dir(&survey.graph.pipeline), &wanted));
         }
+        // One warning is enough: the others would say the same.
+        warn(made.iter().try_for_each(|id| show_task(survey, *id)));
         warn(write_index(survey, &made));
+        if sweep {
+            warn(disk::remove(&unfinished(survey)));
+        }
     }
 }
 
@@ -171,38 +178,29 @@ fn is_ours(cache: &Cache, path: &Path) -> bool {
     fs::read_link(path).is_ok_and(|link| link.starts_with(store))
 }
 
-/// Removes what the pipeline showed earlier and no task of it makes any more.
-fn remove_stale(survey: &Survey<'_>) -> Result<(), CacheError> {
-    let graph = survey.graph;
-    let made: HashSet<(&str, &Path)> = graph
-        .tasks
-        .iter()
-        .flat_map(|t| t.plan.outputs.iter().map(|o| (graph.stages[t.stage].name.as_str(), o.path.as_path())))
-        .collect();
-    for (stage, tasks) in &survey.newest.stages {
-        let dir = survey.cache.view_dir(&graph.pipeline).join(stage);
-        for output in tasks.values().flat_map(|t| &t.outputs) {
-            if !made.contains(&(stage.as_str(), Path::new(&output.path))) {
-                remove_output(survey.cache, &dir, &dir.join(&output.path))?;
-            }
-        }
-    }
-    Ok(())
+/// Whether the view may show something that no task of the pipeline makes any more: the index says so, or there is no
+/// telling, because the last run was killed or the index is gone.
+fn may_be_stale(survey: &Survey<'_>, wanted: &HashSet<PathBuf>) -> bool {
+    let view = survey.cache.view_dir(&survey.graph.pipeline);
+    let unwanted = |stage: &str, tasks: &BTreeMap<String, NewestTask>| {
+        let dir = view.join(stage);
+        tasks.values().flat_map(|t| &t.outputs).any(|o| !wanted.contains(&dir.join(&o.path)))
+    };
+    let newest = &survey.newest.stages;
+    newest.is_empty() || newest.iter().any(|(stage, tasks)| unwanted(stage, tasks)) || unfinished(survey).exists()
 }
 
-/// Removes one output from the view, and the folders up to its stage's that this leaves empty.
-fn remove_output(cache: &Cache, stage_dir: &Path, path: &Path) -> Result<(), CacheError> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_symlink() && is_ours(cache, path) => disk::remove(path)?,
-        Ok(meta) if meta.is_dir() => remove_links(cache, path, &HashSet::new())?,
-        _ => return Ok(()),
-    }
-    for dir in path.ancestors().skip(1).take_while(|dir| dir.starts_with(stage_dir)) {
-        if fs::remove_dir(dir).is_err() {
-            break;
-        }
-    }
-    Ok(())
+/// Where each output of the pipeline belongs in the view, whether it is there or not.
+fn places(survey: &Survey<'_>) -> HashSet<PathBuf> {
+    let graph = survey.graph;
+    let view = survey.cache.view_dir(&graph.pipeline);
+    let dirs: Vec<PathBuf> = graph.stages.iter().map(|s| view.join(&s.name)).collect();
+    graph.tasks.iter().flat_map(|t| t.plan.outputs.iter().map(|o| dirs[t.stage].join(&o.path))).collect()
+}
+
+/// A mark that stands while a run changes the view.
+fn unfinished(survey: &Survey<'_>) -> PathBuf {
+    survey.cache.newest_file(&survey.graph.pipeline).with_extension("unfinished")
 }
 
 /// Brings the index up to date with tasks that were made. Touches nothing when there is no difference.
@@ -213,25 +211,16 @@ fn write_index(survey: &Survey<'_>, made: &[TaskId]) -> Result<(), CacheError> {
         return Ok(());
     }
     // Another run of the same pipeline may have written meanwhile: what it says about other tasks is kept.
-    let _lock = cache.lock_newest(&graph.pipeline)?;
+    let lock = cache.lock_newest(&graph.pipeline)?;
     let mut newest = cache.newest(&graph.pipeline);
-    if !current.differs_from(&newest) {
-        return Ok(());
-    }
-    newest.stages.retain(|stage, tasks| {
-        tasks.retain(|task, _| current.tasks.contains(&(stage, task)));
-        !tasks.is_empty()
-    });
-    for (stage, task, made) in current.made {
-        let entry = NewestTask {
-            key: made.key,
-            created: made.created.clone(),
-            seconds: made.seconds,
-            outputs: made.outputs.clone(),
-        };
-        newest.stages.entry(stage.to_owned()).or_default().insert(task.to_owned(), entry);
-    }
-    cache.write_newest(&graph.pipeline, &newest)
+    let written = if current.differs_from(&newest) {
+        current.enter(&mut newest);
+        cache.write_newest(&graph.pipeline, &newest)
+    } else {
+        Ok(())
+    };
+    lock.remove();
+    written
 }
 
 /// What the index should say.
@@ -268,5 +257,21 @@ impl<'a> Current<'a> {
             .made
             .iter()
             .any(|(stage, task, made)| !newest.task(stage, task).is_some_and(|entry| same(made, entry)))
+    }
+    /// Enters what was made and drops tasks that the pipeline no longer has.
+    fn enter(self, newest: &mut Newest) {
+        newest.stages.retain(|stage, tasks| {
+            tasks.retain(|task, _| self.tasks.contains(&(stage, task)));
+            !tasks.is_empty()
+        });
+        for (stage, task, made) in self.made {
+            let entry = NewestTask {
+                key: made.key,
+                created: made.created.clone(),
+                seconds: made.seconds,
+                outputs: made.outputs.clone(),
+            };
+            newest.stages.entry(stage.to_owned()).or_default().insert(task.to_owned(), entry);
+        }
     }
 }

@@ -1,53 +1,55 @@
-//! Small fake stage kinds and pipelines for the engine's tests.
-#![allow(dead_code, reason = "each test file uses a part of the kit")]
+//! Projects, pipelines and fake stage kinds for the engine's tests.
+#![allow(dead_code, clippy::unwrap_used, reason = "tests; each file uses a part of the kit")]
 
-use std::collections::BTreeMap;
+mod kinds;
+
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
+pub(crate) use kinds::*;
 use s2pipe::engine::{
-    Cache, Cancel, ContentId, Cores, EngineError, Event, ExpandContext, ExpandError, Expansion, Graph, Item, Observer,
-    Origin, Outcome, OutputDecl, Progress, Registry, RunOptions, RunSummary, Selection, StageError, StageKind,
-    TaskContext, TaskPlan, run,
+    Cache, Cancel, ContentId, EngineError, Event, Graph, Observer, RunOptions, RunSummary, Selection, TaskState, plan,
+    run,
 };
 use s2pipe::raster::ClassTable;
-use s2pipe::spec::{Input, KindSpec, Pipeline, Source, Stage, item_name};
+use s2pipe::spec::{Input, Pipeline, Source, Stage};
 use serde_json::{Map, Value, json};
 
 /// A temporary project: source files, a cache, and a log of which tasks really ran.
-pub struct Project {
-    pub dir: tempfile::TempDir,
+pub(crate) struct Project {
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Project {
-    pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+    pub(crate) fn new() -> Self {
+        // In memory where that is possible: these tests make and remove many thousand small files.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self { dir: dir.unwrap() }
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.root().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         path
     }
 
-    pub fn cache_dir(&self) -> PathBuf {
+    pub(crate) fn cache_dir(&self) -> PathBuf {
         self.root().join("cache")
     }
 
-    pub fn cache(&self) -> Cache {
+    pub(crate) fn cache(&self) -> Cache {
         Cache::open(&self.cache_dir()).unwrap()
     }
 
     /// What ran since the last call, sorted: `stage/task`.
-    pub fn ran(&self) -> Vec<String> {
+    pub(crate) fn ran(&self) -> Vec<String> {
         let log = self.root().join("ran.log");
         let text = fs::read_to_string(&log).unwrap_or_default();
         let _ = fs::remove_file(&log);
@@ -56,7 +58,7 @@ impl Project {
         names
     }
 
-    pub fn pipeline(&self, stages: Vec<Stage>) -> Pipeline {
+    pub(crate) fn pipeline(&self, stages: Vec<Stage>) -> Pipeline {
         Pipeline {
             name: "demo".into(),
             seed: 7,
@@ -68,37 +70,37 @@ impl Project {
         }
     }
 
-    pub fn graph(&self, stages: Vec<Stage>) -> Graph {
+    pub(crate) fn graph(&self, stages: Vec<Stage>) -> Graph {
         Graph::expand(&self.pipeline(stages), &registry(self.root())).unwrap()
     }
 
-    pub fn run_with(&self, stages: Vec<Stage>, options: &RunOptions) -> Result<RunSummary, EngineError> {
+    pub(crate) fn run_with(&self, stages: Vec<Stage>, options: &RunOptions) -> Result<RunSummary, EngineError> {
         let registry = registry(self.root());
         run(&self.graph(stages), &registry, &self.cache(), options, &(), &Cancel::default())
     }
 
     /// Runs to a good end and says what ran.
-    pub fn run(&self, stages: Vec<Stage>) -> Vec<String> {
+    pub(crate) fn run(&self, stages: Vec<Stage>) -> Vec<String> {
         let summary = self.run_with(stages, &RunOptions::default()).unwrap();
         assert!(summary.ok, "{summary:#?}");
         self.ran()
     }
 
-    pub fn view(&self, path: &str) -> String {
+    pub(crate) fn view(&self, path: &str) -> String {
         let path = self.cache_dir().join("demo").join(path);
         fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
     }
 }
 
-pub fn options(from: Option<&str>, until: Option<&str>, force: bool) -> RunOptions {
+pub(crate) fn options(from: Option<&str>, until: Option<&str>, force: bool) -> RunOptions {
     let selection = Selection { from: from.map(Into::into), until: until.map(Into::into), force };
     RunOptions { selection, ..RunOptions::default() }
 }
 
 /// `stage("name", "kind").files("in", ..).reads("in", "other.text").with(json!({..}))`
-pub struct StageBuilder(Stage);
+pub(crate) struct StageBuilder(Stage);
 
-pub fn stage(name: &str, kind: &str) -> StageBuilder {
+pub(crate) fn stage(name: &str, kind: &str) -> StageBuilder {
     StageBuilder(Stage {
         name: name.into(),
         uses: kind.into(),
@@ -119,270 +121,34 @@ impl StageBuilder {
         self
     }
 
-    pub fn files<P: AsRef<Path>>(self, port: &str, files: &[P]) -> Self {
+    pub(crate) fn files<P: AsRef<Path>>(self, port: &str, files: &[P]) -> Self {
         let files = files.iter().map(|f| f.as_ref().to_path_buf()).collect();
         self.source(port, Source::Files { pattern: "*".into(), files })
     }
 
-    pub fn reads(self, port: &str, stage: &str) -> Self {
+    pub(crate) fn reads(self, port: &str, stage: &str) -> Self {
         let (stage, output) = stage.split_once('.').unwrap_or((stage, "text"));
         self.source(port, Source::Output { stage: stage.into(), output: output.into() })
     }
 
-    pub fn needs(mut self, stage: &str) -> Self {
+    pub(crate) fn needs(mut self, stage: &str) -> Self {
         self.0.needs.push(stage.into());
         self
     }
 
-    pub fn with(mut self, with: Value) -> Self {
+    pub(crate) fn with(mut self, with: Value) -> Self {
         self.0.with = with.as_object().unwrap().clone();
         self
     }
 
-    pub fn done(self) -> Stage {
+    pub(crate) fn done(self) -> Stage {
         self.0
     }
 }
 
-/// The kinds by name. `concat`: one task that joins all its inputs; `each`: one task an item; all others are one task.
-pub fn registry(root: &Path) -> Registry {
-    registry_of(root, &VERSION_1)
-}
-
-/// The same with a raised code version of `concat`.
-pub fn registry_v2(root: &Path) -> Registry {
-    registry_of(root, &VERSION_2)
-}
-
-type Body = fn(&TaskContext<'_>) -> Result<Outcome, StageError>;
-
-static VERSION_1: [KindSpec; 11] = kinds(1);
-static VERSION_2: [KindSpec; 11] = kinds(2);
-
-const fn kinds(concat: u32) -> [KindSpec; 11] {
-    [
-        spec("concat", concat),
-        spec("each", 1),
-        spec("tree", 1),
-        spec("sleep", 1),
-        spec("fail", 1),
-        spec("panic", 1),
-        spec("nothing", 1),
-        spec("cut", 1),
-        spec("touchy", 1),
-        spec("random", 1),
-        spec("wait", 1),
-    ]
-}
-
-fn registry_of(root: &Path, specs: &'static [KindSpec; 11]) -> Registry {
-    let bodies: [Body; 11] = [concat, concat, tree, sleep, fail, panics, nothing, cut, touchy, random, wait];
-    let mut registry = Registry::default();
-    for (spec, body) in specs.iter().zip(bodies) {
-        registry.register(Arc::new(Fake { spec, body, log: root.join("ran.log") }));
-    }
-    registry
-}
-
-const fn spec(name: &'static str, version: u32) -> KindSpec {
-    KindSpec {
-        name,
-        version,
-        doc: "a fake",
-        inputs: &[],
-        free_inputs: true,
-        outputs: &[],
-        free_outputs: false,
-        params: &[],
-        check: None,
-    }
-}
-
-struct Fake {
-    spec: &'static KindSpec,
-    body: Body,
-    log: PathBuf,
-}
-
-impl Fake {
-    fn plan(&self, context: &ExpandContext<'_>, task: &str, inputs: Vec<(String, Origin)>) -> TaskPlan {
-        let file = if task.is_empty() { "out.txt".to_owned() } else { format!("{task}.txt") };
-        let path = if self.spec.name == "tree" { "tree".into() } else { PathBuf::from(file) };
-        let mut params = context.stage.with.clone();
-        params.remove("cores");
-        TaskPlan {
-            name: task.to_owned(),
-            params: Value::Object(params),
-            seed: None,
-            classes: None,
-            inputs,
-            outputs: vec![OutputDecl { name: "text".into(), path }],
-            cores: if context.stage.with.contains_key("cores") { Cores::All } else { Cores::One },
-        }
-    }
-}
-
-impl StageKind for Fake {
-    fn spec(&self) -> &'static KindSpec {
-        self.spec
-    }
-
-    fn expand(&self, context: &ExpandContext<'_>) -> Result<Expansion, ExpandError> {
-        if context.stage.with.get("refuse").is_some() {
-            return Err(ExpandError { message: "it does not fit".into(), help: None });
-        }
-        let stage = &context.stage.name;
-        let item = |name: &str, task: &str| Item {
-            name: name.into(),
-            from: Origin::Task { stage: stage.clone(), task: task.into(), output: "text".into() },
-        };
-        let mut expansion = Expansion::default();
-        let items = if self.spec.name == "each" {
-            for input in context.items("in") {
-                let inputs = vec![("in".to_owned(), input.from.clone())];
-                expansion.tasks.push(self.plan(context, &input.name, inputs));
-            }
-            context.items("in").iter().map(|i| item(&i.name, &i.name)).collect()
-        } else {
-            let slot =
-                |port: &str, i: &Item| if i.name.is_empty() { port.into() } else { format!("{port}/{}", i.name) };
-            let inputs = context.inputs.iter();
-            let inputs = inputs.flat_map(|(port, items)| items.iter().map(move |i| (slot(port, i), i.from.clone())));
-            expansion.tasks.push(self.plan(context, "", inputs.collect()));
-            vec![item("", "")]
-        };
-        expansion.outputs = BTreeMap::from([("text".to_owned(), items)]);
-        Ok(expansion)
-    }
-
-    fn run(&self, task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-        let name = task.params.get("name").and_then(Value::as_str).unwrap_or(self.spec.name);
-        let item = task.outputs[0].path.with_extension("").display().to_string();
-        let mut log = fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        writeln!(log, "{name}/{item}").unwrap();
-        (self.body)(task)
-    }
-}
-
-fn inputs(task: &TaskContext<'_>) -> String {
-    task.inputs.values().map(|path| text_of(path)).collect()
-}
-
-/// A file's text, or all files of a directory with their names.
-pub fn text_of(path: &Path) -> String {
-    if !path.is_dir() {
-        return fs::read_to_string(path).unwrap();
-    }
-    let mut names: Vec<_> = fs::read_dir(path).unwrap().map(|e| e.unwrap().path()).collect();
-    names.sort();
-    names.iter().map(|p| format!("{}:{}", p.file_name().unwrap().to_string_lossy(), text_of(p))).collect()
-}
-
-fn put(task: &TaskContext<'_>, text: &str) -> Result<Outcome, StageError> {
-    fs::write(task.output("text")?, text).unwrap();
-    Ok(Outcome::Complete)
-}
-
-/// What `concat` leaves for a joined input and parameters: the oracle uses the same function.
-pub fn concat_text(params: &Value, input: &str) -> String {
-    let get = |name: &str| params.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    // `drop`: lines that begin with it vanish, so that different inputs can give equal outputs.
-    let drop = get("drop");
-    let kept: String = input.split_inclusive('\n').filter(|l| drop.is_empty() || !l.starts_with(&drop)).collect();
-    format!("{}{}", get("prefix"), kept.to_uppercase())
-}
-
-fn concat(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-    put(task, &concat_text(task.params, &inputs(task)))
-}
-
-fn tree(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-    let dir = task.output("text")?;
-    fs::create_dir_all(dir.join("sub")).unwrap();
-    fs::create_dir_all(dir.join("empty")).unwrap();
-    fs::write(dir.join("all.txt"), inputs(task)).unwrap();
-    for name in task.params["files"].as_array().into_iter().flatten() {
-        fs::write(dir.join("sub").join(name.as_str().unwrap()), name.as_str().unwrap()).unwrap();
-    }
-    fs::write(dir.join("run.sh"), "#!/bin/sh\n").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(dir.join("run.sh"), mode).unwrap();
-    Ok(Outcome::Complete)
-}
-
-/// Counts to `ms` in a checkpoint, a millisecond a step, and goes on from there.
-fn sleep(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-    let checkpoint = task.checkpoint_dir.join("count");
-    let ms = task.params["ms"].as_u64().unwrap();
-    let begin = fs::read_to_string(&checkpoint).map_or(0, |t| t.parse().unwrap_or(0));
-    task.progress.progress(Progress::Message(format!("from {begin}")));
-    for done in begin..ms {
-        if task.cancel.is_cancelled() {
-            return Err(StageError::Cancelled);
-        }
-        std::thread::sleep(Duration::from_millis(1));
-        fs::write(task.checkpoint_dir.join("new"), (done + 1).to_string()).unwrap();
-        fs::rename(task.checkpoint_dir.join("new"), &checkpoint).unwrap();
-        task.progress.progress(Progress::Step { unit: "ms", done: done + 1, total: ms, note: String::new() });
-    }
-    put(task, &inputs(task))
-}
-
-/// Fails while a file `broken` lies beside the log, i.e. for a reason that no key knows.
-fn fail(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-    fs::write(task.output("text")?, "PARTIAL").unwrap();
-    let broken = PathBuf::from(task.params["broken"].as_str().unwrap());
-    if broken.exists() {
-        fs::write(task.log, "first line\nlast line\n").unwrap();
-        return Err(StageError::with_help("it broke", "mend it"));
-    }
-    put(task, &inputs(task))
-}
-
-fn panics(_task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-    panic!("index 9 out of bounds");
-}
-
-fn nothing(_task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-    Ok(Outcome::Complete)
-}
-
-/// Cut short by its deadline as long as a file `short` is there; counts its attempts in a checkpoint.
-fn cut(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-    let count = task.checkpoint_dir.join("attempts");
-    let attempts = fs::read_to_string(&count).map_or(0, |t| t.parse::<u32>().unwrap()) + 1;
-    fs::write(&count, attempts.to_string()).unwrap();
-    put(task, &format!("attempt {attempts}"))?;
-    let short = PathBuf::from(task.params["short"].as_str().unwrap());
-    Ok(if short.exists() { Outcome::CutShort } else { Outcome::Complete })
-}
-
-/// Changes its own source file while it runs.
-fn touchy(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-    let text = inputs(task);
-    for path in task.inputs.values() {
-        fs::write(fs::canonicalize(path).unwrap(), "changed meanwhile").unwrap();
-    }
-    put(task, &text)
-}
-
-/// Leaves other bytes each time.
-fn random(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-    put(task, &format!("{:?}", std::time::SystemTime::now()))
-}
-
-/// Waits until it is cancelled.
-fn wait(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-    fs::write(task.params["up"].as_str().unwrap(), "").unwrap();
-    while !task.cancel.is_cancelled() {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    Err(StageError::Cancelled)
-}
-
 /// Keeps every event as text.
 #[derive(Default)]
-pub struct Heard(pub Mutex<Vec<String>>);
+pub(crate) struct Heard(pub(crate) Mutex<Vec<String>>);
 
 impl Observer for Heard {
     fn event(&self, event: &Event<'_>) {
@@ -391,13 +157,13 @@ impl Observer for Heard {
 }
 
 impl Heard {
-    pub fn about(&self, what: &str) -> Vec<String> {
+    pub(crate) fn about(&self, what: &str) -> Vec<String> {
         self.0.lock().unwrap().iter().filter(|e| e.contains(what)).cloned().collect()
     }
 }
 
 /// Path below `cache/.s2pipe` of stored content.
-pub fn stored(cache: &Cache, content: ContentId) -> PathBuf {
+pub(crate) fn stored(cache: &Cache, content: ContentId) -> PathBuf {
     let (kind, hex) = match content {
         ContentId::File(d) => ("files", d.hex()),
         ContentId::Tree(d) => ("trees", d.hex()),
@@ -406,16 +172,31 @@ pub fn stored(cache: &Cache, content: ContentId) -> PathBuf {
 }
 
 /// Waits until the clock has moved on from a file written just now.
-pub fn settle() {
+pub(crate) fn settle() {
     std::thread::sleep(Duration::from_millis(45));
 }
 
-/// The item name of a file.
-pub fn stem(path: &Path) -> String {
-    item_name(path)
+/// A JSON object.
+pub(crate) fn named(name: &str) -> Value {
+    json!({ "name": name })
 }
 
-/// A JSON object.
-pub fn named(name: &str) -> Value {
-    json!({ "name": name })
+/// `read` drops comment lines, `upper` turns the result into capitals, `join` joins both.
+pub(crate) fn chain(project: &Project, prefix: &str) -> Vec<Stage> {
+    let a = project.root().join("a.txt");
+    vec![
+        stage("read", "concat").files("in", &[a]).with(json!({"name": "read", "drop": "#"})).done(),
+        stage("upper", "concat").reads("in", "read").with(json!({"name": "upper", "prefix": prefix})).done(),
+        stage("join", "concat").reads("in", "upper").reads("more", "read").with(named("join")).done(),
+    ]
+}
+
+/// Why the stage of this name would run in [`chain`].
+pub(crate) fn reason_of(p: &Project, prefix: &str, name: &str) -> String {
+    let plan = plan(&p.graph(chain(p, prefix)), &p.cache(), &Selection::default()).unwrap();
+    match &plan.tasks.iter().find(|t| t.stage == name).unwrap().state {
+        TaskState::WillRun { reasons } => reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        TaskState::MayRun { depends_on } => format!("may run, depends on {}", depends_on.join(", ")),
+        TaskState::Cached => "cached".into(),
+    }
 }

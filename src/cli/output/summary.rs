@@ -55,7 +55,10 @@ pub(in crate::cli) fn summary_text(summary: &RunSummary, classes: &ClassTable) -
     let figures = outputs(summary, "jpg");
     if !figures.is_empty() {
         text += "\n  figures\n";
-        figures.iter().for_each(|path| text += &format!("    {}\n", shown(path)));
+        figures.iter().take(MOST_FIGURES).for_each(|path| text += &format!("    {}\n", shown(path)));
+        if let Some(more) = figures.len().checked_sub(MOST_FIGURES).filter(|&more| more > 0) {
+            text += &format!("    and {more} more beside them\n");
+        }
     }
     let how = if summary.ok {
         "done"
@@ -65,8 +68,14 @@ pub(in crate::cli) fn summary_text(summary: &RunSummary, classes: &ClassTable) -
         "failed"
     };
     text += &format!("\n  {how} in {} s\n", seconds(summary.seconds));
+    if summary.interrupted {
+        text += "  the same command goes on from here\n";
+    }
     text
 }
+
+/// Figures named one by one, at most.
+const MOST_FIGURES: usize = 8;
 
 fn status_word(status: StageStatus) -> &'static str {
     match status {

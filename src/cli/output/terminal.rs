@@ -1,11 +1,12 @@
 //! A run on the terminal: a bar for every running task, or plain lines where standard error is no terminal.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::cli::args::Verbosity;
 use crate::engine::{Event, Failure, Observer, Progress, RunSummary, TaskName, TaskStatus};
@@ -175,7 +176,13 @@ fn spinner() -> ProgressStyle {
 }
 
 fn bar(unit: &str) -> ProgressStyle {
-    style(&format!("{{prefix}} {{bar:24}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left  {{msg}}"))
+    style(&format!("{{prefix}} {{bar:24}} {{pos}}/{{len}} {unit}, {{rate}}, {{eta}} left  {{msg}}")).with_key(
+        "rate",
+        |state: &ProgressState, out: &mut dyn Write| {
+            // Writing to a line in memory cannot fail.
+            let _ = write!(out, "{:.1}/s", state.per_sec());
+        },
+    )
 }
 
 /// `train: 120/800 steps, 3.1/s, 220 s left, loss 0.41`
@@ -199,6 +206,6 @@ mod tests {
     #[test]
     fn templates_are_valid() {
         assert!(ProgressStyle::with_template("{prefix} {spinner} {elapsed}").is_ok());
-        assert!(ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} x, {per_sec}, {eta} left  {msg}").is_ok());
+        assert!(ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} x, {rate}, {eta} left  {msg}").is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! The `ingest` kind: its definition, its checks, one task a scene.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -215,6 +216,17 @@ fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
             }
         }
     }
+    for (index, later) in SPLITS.iter().enumerate() {
+        for earlier in &SPLITS[..index] {
+            if let Some(file) = shared_file(stage, earlier, later) {
+                find(
+                    &["with", later],
+                    format!("{} stands in `{earlier}` and in `{later}`", file.display()),
+                    "a scene that is learnt from must not be scored: give each split its own files",
+                );
+            }
+        }
+    }
     let bands: Vec<&str> = stage.with["bands"].as_array().into_iter().flatten().filter_map(|b| b.as_str()).collect();
     if bands.is_empty() {
         find(&["with", "bands"], "no bands are named".into(), "name every band of the scene files, in their order");
@@ -225,4 +237,13 @@ fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A scene or truth file that two splits have in common, however it is spelt.
+fn shared_file(stage: &Stage, one: &str, other: &str) -> Option<PathBuf> {
+    let real = |file: &PathBuf| file.canonicalize().unwrap_or_else(|_| file.clone());
+    ["scenes", "truth"].into_iter().find_map(|what| {
+        let known: HashSet<PathBuf> = stage.files(&[one, what]).iter().map(real).collect();
+        stage.files(&[other, what]).iter().find(|file| known.contains(&real(file))).cloned()
+    })
 }
