@@ -50,6 +50,24 @@ fn command_lines_that_are_wrong() {
     assert!(project.run(&[]).ok().tasks().is_empty());
 }
 
+/// Settings that are fine each by itself, and do not go together: said before anything runs.
+#[test]
+fn settings_that_do_not_fit() {
+    let project = Project::fresh();
+    let refused = |setting: &str, phrases: &[&str]| {
+        project.run(&["--set", setting]).exit(2).says(phrases);
+    };
+    refused("patches.stride=40", &["leaves gaps", "at most 32"]);
+    refused("patches.size=34", &["no multiple of 4", "32 or 36 px"]);
+    refused("train.model.depth=6", &["no multiple of 64"]);
+    refused("train.optimizer.betas=[0.9]", &["two moments", "[0.9, 0.999]"]);
+    refused("predict.overlap=40", &["more than half", "at most 32"]);
+    refused("predict.window=98", &["no multiple of 4", "windows of 100 px"]);
+    refused("classes.0={name: nothing, color: red}", &["0 cannot be a class"]);
+    assert!(!project.path("cache/landcover").exists());
+    project.run(&["--set", "patches.size=512"]).exit(1).says(&["is 96x96 px", "smaller `size`"]);
+}
+
 #[test]
 fn a_pipeline_with_mistakes() {
     let project = Project::finished();

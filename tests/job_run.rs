@@ -2,11 +2,12 @@
 
 mod project;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use project::scores::{assert_scores, labelled};
 use project::{Project, STAGES};
-use s2pipe::raster::{Reader, read_labels};
+use s2pipe::raster::Reader;
 use serde_json::Value;
 
 #[test]
@@ -60,35 +61,6 @@ fn maps_lie_on_the_grid_of_their_scenes() {
     }
 }
 
-/// Jaccard of each class from its definition: pixels in both over pixels in either.
-fn jaccard(pairs: &[(u8, u8)]) -> BTreeMap<u8, f64> {
-    let count = |wanted: &dyn Fn(u8, u8) -> bool| pairs.iter().filter(|(t, m)| wanted(*t, *m)).count() as f64;
-    let codes: BTreeSet<u8> = pairs.iter().flat_map(|(t, m)| [*t, *m]).collect();
-    codes.into_iter().map(|c| (c, count(&|t, m| t == c && m == c) / count(&|t, m| t == c || m == c))).collect()
-}
-
-/// Truth and map of all labelled pixels.
-fn labelled(project: &Project, scene: &str) -> Vec<(u8, u8)> {
-    let truth = read_labels(project.data(&scene.replace("scene", "truth"))).unwrap().codes;
-    let map = read_labels(project.path(&format!("cache/landcover/predict/{scene}.tif"))).unwrap().codes;
-    assert_eq!(truth.len(), map.len());
-    truth.into_iter().zip(map).filter(|(t, _)| *t != 0).collect()
-}
-
-fn assert_scores(score: &Value, pairs: &[(u8, u8)]) {
-    let expected = jaccard(pairs);
-    let found: BTreeMap<u8, f64> = serde_json::from_value(score["jaccard"].clone()).unwrap();
-    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
-    for (code, value) in &expected {
-        assert!((found[code] - value).abs() < 1e-12, "class {code}: {} is not {value}", found[code]);
-    }
-    let mean = expected.values().sum::<f64>() / expected.len() as f64;
-    let hits = pairs.iter().filter(|(t, m)| t == m).count();
-    assert!((score["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
-    assert!((score["accuracy"].as_f64().unwrap() - hits as f64 / pairs.len() as f64).abs() < 1e-12);
-    assert_eq!(score["pixels"].as_u64().unwrap(), pairs.len() as u64);
-}
-
 #[test]
 fn the_scores_are_those_of_the_written_maps() {
     let project = Project::finished();
@@ -96,7 +68,8 @@ fn the_scores_are_those_of_the_written_maps() {
     let metrics: Value = serde_json::from_str(&text).unwrap();
     let mut all = Vec::new();
     for scene in ["val_scene_0", "val_scene_1"] {
-        let pairs = labelled(&project, scene);
+        let map = project.path(&format!("cache/landcover/predict/{scene}.tif"));
+        let pairs = labelled(&project.data(&scene.replace("scene", "truth")), &map);
         assert_scores(&metrics["scenes"][scene], &pairs);
         all.extend(pairs);
     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::engine::{ExpandContext, ExpandError, StageError, TaskContext};
 use crate::raster::ClassTable;
+use crate::spec::{Pipeline, Source, Stage};
 
 /// Turns a task's typed parameters into the JSON that its record keeps.
 pub(super) fn to_json<T: Serialize>(params: &T) -> Value {
@@ -59,4 +60,12 @@ pub(super) fn classes_of<'a>(context: &ExpandContext<'a>) -> Result<&'a ClassTab
         });
     }
     Ok(classes)
+}
+
+/// The stage whose output is on this input, where it is a stage's.
+pub(super) fn made_by<'a>(pipeline: &'a Pipeline, stage: &Stage, input: &str) -> Option<&'a Stage> {
+    match stage.input(input)?.sources.first()? {
+        Source::Output { stage, .. } => pipeline.stage(stage),
+        _ => None,
+    }
 }

@@ -1,6 +1,8 @@
 //! A small project on disk, and the built program to use on it as a person would.
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+pub(crate) mod scores;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use crate::engine::{
 };
 use crate::net::predict::PredictOptions;
 use crate::spec::{Artefact, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, Pipeline, Stage};
-use crate::stages::params::{classes_of, expand_error, read_classes, read_params, read_with, to_json};
+use crate::stages::params::{classes_of, expand_error, made_by, read_classes, read_params, read_with, to_json};
 use crate::stages::train::refuse_cuda;
 
 static SPEC: KindSpec = KindSpec {
@@ -146,14 +146,28 @@ impl StageKind for Predict {
     }
 }
 
-fn check(_: &Pipeline, stage: &Stage) -> Vec<Finding> {
-    let number = |name: &str| stage.with.get(name).and_then(serde_json::Value::as_u64);
-    match (number("window"), number("overlap")) {
-        (Some(window), Some(overlap)) if overlap * 2 > window => vec![Finding {
-            path: vec!["with".into(), "overlap".into()],
-            message: format!("an overlap of {overlap} px is more than half of a window of {window} px"),
-            help: Some(format!("choose an overlap of at most {}", window / 2)),
-        }],
-        _ => Vec::new(),
-    }
+fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
+    check_overlap(stage).into_iter().chain(check_window(pipeline, stage)).collect()
+}
+
+fn check_overlap(stage: &Stage) -> Option<Finding> {
+    let (window, overlap) = (stage.with.get("window")?.as_u64()?, stage.with.get("overlap")?.as_u64()?);
+    (overlap * 2 > window).then(|| Finding {
+        path: vec!["with".into(), "overlap".into()],
+        message: format!("an overlap of {overlap} px is more than half of a window of {window} px"),
+        help: Some(format!("choose an overlap of at most {}", window / 2)),
+    })
+}
+
+/// Said before the training, not after it.
+fn check_window(pipeline: &Pipeline, stage: &Stage) -> Option<Finding> {
+    let window = stage.with.get("window")?.as_u64()?;
+    let depth = made_by(pipeline, stage, "model")?.with.get("model")?.get("depth")?.as_u64()?;
+    let multiple = 1u64 << depth;
+    let above = window.next_multiple_of(multiple);
+    (window != above).then(|| Finding {
+        path: vec!["with".into(), "window".into()],
+        message: format!("the network halves windows {depth} times, and {window} px is no multiple of {multiple}"),
+        help: Some(format!("use windows of {above} px")),
+    })
 }

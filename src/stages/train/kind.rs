@@ -14,8 +14,8 @@ use crate::engine::{
     StageError, StageKind, TaskContext, TaskPlan,
 };
 use crate::net::{EpochRecord, NetError, TrainConfig, TrainHooks, Trained, train, weights};
-use crate::spec::{Artefact, Finding, InputSpec, KindSpec, OutputSpec, Pipeline, Source, Stage};
-use crate::stages::params::{classes_of, codes_json};
+use crate::spec::{Artefact, Finding, InputSpec, KindSpec, OutputSpec, Pipeline, Stage};
+use crate::stages::params::{classes_of, codes_json, made_by};
 use crate::stages::patches::{INDEX_ITEM, PatchIndex};
 use crate::stages::tile::TileReader;
 
@@ -191,26 +191,28 @@ fn write_model(dir: &Path, trained: &Trained, card: &ModelCard) -> Result<(), St
     std::fs::write(&path, text + "\n").map_err(|e| fail(&path, e))
 }
 
-/// The side of the patches must be a multiple of what the network halves away.
 fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
-    let patches = stage.input("patches").and_then(|input| match input.sources.first() {
-        Some(Source::Output { stage, .. }) => pipeline.stage(stage),
-        _ => None,
-    });
-    let size = patches.and_then(|s| s.with.get("size")).and_then(Value::as_u64);
-    let depth = stage.with.get("model").and_then(|m| m.get("depth")).and_then(Value::as_u64);
-    match (size, depth) {
-        (Some(size), Some(depth)) if size % (1 << depth) != 0 => {
-            let multiple = 1u64 << depth;
-            let below = (size / multiple * multiple).max(multiple);
-            vec![Finding {
-                path: vec!["with".into(), "model".into(), "depth".into()],
-                message: format!(
-                    "a depth of {depth} halves patches {depth} times, and {size} px is no multiple of {multiple}"
-                ),
-                help: Some(format!("use patches of {below} or {} px, or a smaller depth", below + multiple)),
-            }]
-        }
-        _ => Vec::new(),
-    }
+    check_size(pipeline, stage).into_iter().chain(check_betas(stage)).collect()
+}
+
+/// The side of the patches must be a multiple of what the network halves away.
+fn check_size(pipeline: &Pipeline, stage: &Stage) -> Option<Finding> {
+    let size = made_by(pipeline, stage, "patches")?.with.get("size")?.as_u64()?;
+    let depth = stage.with.get("model")?.get("depth")?.as_u64()?;
+    let multiple = 1u64 << depth;
+    let below = (size / multiple * multiple).max(multiple);
+    (size % multiple != 0).then(|| Finding {
+        path: vec!["with".into(), "model".into(), "depth".into()],
+        message: format!("a depth of {depth} halves patches {depth} times, and {size} px is no multiple of {multiple}"),
+        help: Some(format!("use patches of {below} or {} px, or a smaller depth", below + multiple)),
+    })
+}
+
+fn check_betas(stage: &Stage) -> Option<Finding> {
+    let betas = stage.with.get("optimizer")?.get("betas")?.as_array()?;
+    (betas.len() != 2).then(|| Finding {
+        path: vec!["with".into(), "optimizer".into(), "betas".into()],
+        message: format!("AdamW has two moments, and {} memories are given", betas.len()),
+        help: Some("for example `betas: [0.9, 0.999]`".into()),
+    })
 }
