@@ -16,6 +16,8 @@ pub struct Pipeline {
     pub seed: u64,
     /// `budget:` for the whole run.
     pub budget: Option<Duration>,
+    /// `allow_overlap:`: scenes that were trained on, or share ground with such, may be scored.
+    pub allow_overlap: bool,
     /// Absolute project root: what relative paths are relative to.
     pub root: PathBuf,
     /// Absolute path of the YAML file.
@@ -40,6 +42,7 @@ impl Pipeline {
             "name": self.name,
             "seed": self.seed,
             "budget_seconds": self.budget.map(|b| b.as_secs()),
+            "allow_overlap": self.allow_overlap,
             "root": self.root,
             "file": self.file,
             "classes": self.classes,

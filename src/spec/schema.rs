@@ -47,6 +47,10 @@ pub fn schema(kinds: &[&'static KindSpec]) -> Value {
                 "description": "Longest time for the whole run, such as 90s, 12m, 4h or 1h30m.",
                 "type": "string", "pattern": DURATION_PATTERN, "not": { "pattern": "^[0hms]*$" },
             },
+            "allow_overlap": {
+                "description": "Score scenes that were trained on, or that share ground with such. Default: refuse.",
+                "type": "boolean", "default": false,
+            },
             "root": {
                 "description": "What relative paths are relative to; itself relative to the folder of this file.",
                 "type": "string", "minLength": 1,

@@ -1,7 +1,7 @@
 //! The keys of the language and the rules for names.
 
 /// Keys of a pipeline.
-pub(super) const TOP_KEYS: [&str; 6] = ["name", "seed", "budget", "root", "classes", "stages"];
+pub(super) const TOP_KEYS: [&str; 7] = ["name", "seed", "budget", "root", "allow_overlap", "classes", "stages"];
 
 /// Keys of a stage.
 pub(super) const STAGE_KEYS: [&str; 5] = ["uses", "inputs", "outputs", "needs", "with"];

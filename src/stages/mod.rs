@@ -7,6 +7,7 @@ use crate::engine::Registry;
 pub mod evaluate;
 pub mod figures;
 pub mod ingest;
+pub mod leak;
 mod params;
 pub mod patches;
 pub mod predict;

@@ -6,6 +6,7 @@ use super::status::{plan_json, plan_text};
 use crate::cli::args::{RunArgs, SelectArgs, Verbosity};
 use crate::cli::exit;
 use crate::cli::failure::Failure;
+use crate::cli::guard::guard;
 use crate::cli::output::{Terminal, print, print_json, summary_json, summary_text};
 use crate::cli::project::Project;
 use crate::engine::{self, Cancel, DeviceChoice, EngineError, PlanError, RunOptions, Selection};
@@ -16,6 +17,7 @@ pub(in crate::cli) fn run(args: &RunArgs, verbosity: &Verbosity) -> Result<(), F
     let project = Project::load(&args.pipeline)?;
     let graph = project.graph()?;
     let cache = project.cache(&args.cache)?;
+    guard(&project, &graph, &cache)?;
     let selection = selection(&args.select);
     if args.dry_run {
         let plan = engine::plan(&graph, &cache, &selection).map_err(engine_failure)?;

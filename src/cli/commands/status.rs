@@ -6,6 +6,7 @@ use super::run::{engine_failure, selection};
 use crate::cli::args::StatusArgs;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
+use crate::cli::guard::guard;
 use crate::cli::output::{Align, Table, print, print_json};
 use crate::cli::project::Project;
 use crate::engine::{self, Plan, PlannedTask, TaskState};
@@ -15,6 +16,7 @@ pub(in crate::cli) fn status(args: &StatusArgs) -> Result<(), Failure> {
     let project = Project::load(&args.pipeline)?;
     let graph = project.graph()?;
     let cache = project.cache(&args.cache)?;
+    guard(&project, &graph, &cache)?;
     let plan = engine::plan(&graph, &cache, &selection(&args.select)).map_err(engine_failure)?;
     if args.json {
         print_json(&plan_json(&plan))?;

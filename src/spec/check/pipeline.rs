@@ -33,6 +33,7 @@ pub(in crate::spec) fn check(
         name: top::name(tree.get("name"), file, problems),
         seed: top::seed(tree.get("seed"), problems),
         budget: tree.get("budget").and_then(|e| top::budget(Some(e), problems)),
+        allow_overlap: top::allow_overlap(tree.get("allow_overlap"), problems),
         root: root.clone().unwrap_or_default(),
         file: file.to_owned(),
         classes: classes(tree.get("classes"), problems),

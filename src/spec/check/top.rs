@@ -1,4 +1,4 @@
-//! The keys of a pipeline: `name`, `seed`, `budget`, `root`.
+//! The keys of a pipeline: `name`, `seed`, `budget`, `allow_overlap`, `root`.
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -92,6 +92,24 @@ pub(super) fn budget(entry: Option<&Entry>, problems: &mut Vec<Problem>) -> Opti
         );
     }
     Some(Duration::from_secs(seconds))
+}
+
+/// `allow_overlap:`, `false` by default.
+pub(super) fn allow_overlap(entry: Option<&Entry>, problems: &mut Vec<Problem>) -> bool {
+    let Some(entry) = entry else { return false };
+    match entry.value.scalar().map(|s| &s.atom) {
+        Some(Atom::Bool(allowed)) => *allowed,
+        _ => {
+            problems.push(
+                Problem::at(
+                    entry.value.place,
+                    format!("allow_overlap: expected `true` or `false`, found {}", entry.value.found()),
+                )
+                .label("not a truth value"),
+            );
+            false
+        }
+    }
 }
 
 /// A duration in seconds; `path` begins the message.
