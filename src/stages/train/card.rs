@@ -60,7 +60,7 @@ impl ModelCard {
         Ok(card)
     }
 
-    /// Scale and offset per band: `value * scale + offset` is what the network sees.
+    /// What the network sees: `(value - mean) / std`, band by band.
     pub fn normalisation(&self) -> Normalisation {
         Normalisation::new(&self.mean, &self.std)
     }
@@ -69,16 +69,15 @@ impl ModelCard {
 /// Brings bands to zero mean and unit spread.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Normalisation {
+    mean: Vec<f32>,
     scale: Vec<f32>,
-    offset: Vec<f32>,
 }
 
 impl Normalisation {
     /// From the mean and standard deviation of each band.
     pub fn new(mean: &[f64], std: &[f64]) -> Self {
         let scale = std.iter().map(|s| (1.0 / s) as f32).collect();
-        let offset = mean.iter().zip(std).map(|(m, s)| (-m / s) as f32).collect();
-        Self { scale, offset }
+        Self { mean: mean.iter().map(|&m| m as f32).collect(), scale }
     }
 
     /// Normalises interleaved pixels in place. Pixels without data become 0, the mean of every band.
@@ -88,8 +87,8 @@ impl Normalisation {
                 pixel.fill(0.0);
                 continue;
             }
-            for ((v, scale), offset) in pixel.iter_mut().zip(&self.scale).zip(&self.offset) {
-                *v = v.mul_add(*scale, *offset);
+            for ((v, mean), scale) in pixel.iter_mut().zip(&self.mean).zip(&self.scale) {
+                *v = (*v - mean) * scale;
             }
         }
     }
