@@ -63,6 +63,7 @@ fn child() {
         name: "demo".into(),
         seed: 7,
         budget: None,
+        allow_overlap: false,
         root: root.clone(),
         file: root.join("demo.yaml"),
         classes: s2pipe::raster::ClassTable::default(),

@@ -1,6 +1,8 @@
 //! A run that is killed or stopped at any moment costs time and nothing else: the next one ends in the bytes of a run
 //! that was never interrupted.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod project;
 
 use std::collections::BTreeMap;

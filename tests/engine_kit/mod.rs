@@ -63,6 +63,7 @@ impl Project {
             name: "demo".into(),
             seed: 7,
             budget: None,
+            allow_overlap: false,
             root: self.root().to_path_buf(),
             file: self.root().join("demo.yaml"),
             classes: ClassTable::default(),
