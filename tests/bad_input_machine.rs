@@ -1,7 +1,7 @@
 //! Command lines, pipelines, folders and numbers that cannot work: what is said, with which exit code, and that a good
 //! run afterwards loses nothing.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 mod project;
 

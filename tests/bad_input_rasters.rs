@@ -1,7 +1,7 @@
 //! Rasters that are damaged or do not fit: the message names the file and says what to do, and once the file is put
 //! right the run goes on with what was done before.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 mod project;
 

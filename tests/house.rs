@@ -1,6 +1,6 @@
 //! The order of the house: a room uses rooms below it, never above, never sideways.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

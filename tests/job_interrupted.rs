@@ -1,7 +1,7 @@
 //! A run that is killed or stopped at any moment costs time and nothing else: the next one ends in the bytes of a run
 //! that was never interrupted.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 mod project;
 

@@ -1,6 +1,6 @@
 //! Commands as stages: what they see, what they must leave, and what can be done with it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 mod project;
 

@@ -1,6 +1,6 @@
 //! The README is true: its commands run, its YAML is right. And the shipped pipelines and the schema are up to date.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 mod project;
 

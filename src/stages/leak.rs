@@ -3,6 +3,7 @@
 //! For every scored scene it looks at what lies behind the model that made its map, through any number of stages: the
 //! same files or tasks, files with the same bytes, or ground that a training scene covers too.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -83,10 +84,11 @@ pub fn leaks(graph: &Graph, cache: &Cache) -> Result<Vec<Leak>, StageError> {
         }
         let scored = graph.behind(id, |slot| slot == "tile");
         for &trainer in &trainers[id] {
-            if !learnt.contains_key(&trainer) {
-                learnt.insert(trainer, Learnt::new(graph.behind(trainer, |_| true), &mut sources)?);
-            }
-            for leak in compare(graph, &scored, &learnt[&trainer], &mut sources)? {
+            let learnt = match learnt.entry(trainer) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(Learnt::new(graph.behind(trainer, |_| true), &mut sources)?),
+            };
+            for leak in compare(graph, &scored, learnt, &mut sources)? {
                 if told.insert(leak.scored.clone()) {
                     found.push(leak);
                 }
@@ -147,7 +149,8 @@ fn compare(
             leaks.push(leak(other, Shared::Bytes));
         } else if let Some(place) = sources.place(file) {
             let ground = learnt.places.iter().filter_map(|(other, learnt)| Some((*other, place.shared(learnt)?)));
-            let most = ground.max_by(|a, b| a.1.0.total_cmp(&b.1.0));
+            // The first of equals: scenes come before their truth.
+            let most = ground.reduce(|most, next| if next.1.0 > most.1.0 { next } else { most });
             if let Some((other, (area, share))) = most {
                 leaks.push(leak(other, Shared::Ground { area, metres: place.metres, share }));
             }

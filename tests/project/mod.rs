@@ -1,6 +1,6 @@
 //! A small project on disk, and the built program to use on it as a person would.
 #![allow(dead_code, reason = "each test file uses a part of this")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 pub(crate) mod scores;
 

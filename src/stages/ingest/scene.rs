@@ -41,7 +41,7 @@ pub(super) fn ingest_scene(
     let tile = out_dir.join(TILE_FILE);
     let nodata = info.nodata.or(files.nodata);
     let mut dtype = TileType::first_guess(info.sample_type);
-    let (moments, valid) = loop {
+    let Written { moments, valid } = loop {
         match write_tile(&reader, &tile, dtype, nodata, &mut labels, task)? {
             Some(written) => break written,
             None => dtype = dtype.wider(),
@@ -136,6 +136,14 @@ fn count(labels: &[u8]) -> BTreeMap<u8, u64> {
     (0..=255u8).map(|c| (c, counts[c as usize])).filter(|(_, n)| *n > 0).collect()
 }
 
+/// What writing the strips found out.
+struct Written {
+    /// Per band, over valid pixels.
+    moments: Vec<Moments>,
+    /// 1 where every band has data, else 0.
+    valid: Vec<u8>,
+}
+
 /// Writes all strips; `None` when a value does not fit `dtype`. Pixels without data lose their label.
 fn write_tile(
     reader: &Reader,
@@ -144,7 +152,7 @@ fn write_tile(
     nodata: Option<f64>,
     labels: &mut [u8],
     task: &TaskContext<'_>,
-) -> Result<Option<(Vec<Moments>, Vec<u8>)>, StageError> {
+) -> Result<Option<Written>, StageError> {
     let info = reader.info().clone();
     let (width, height, bands) = (info.width, info.height, info.bands);
     let mut out = TileWriter::create(path, height, width, bands, dtype).map_err(|e| at(path, &e))?;
@@ -174,7 +182,7 @@ fn write_tile(
         });
     }
     out.finish(labels, &valid).map_err(|e| at(path, &e))?;
-    Ok(Some((moments, valid)))
+    Ok(Some(Written { moments, valid }))
 }
 
 /// Interleaves one strip (band, row, column -> row, column, band); marks valid pixels and adds them to the moments.

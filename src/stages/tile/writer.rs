@@ -118,7 +118,7 @@ impl TileWriter {
         })
         .to_string();
         // Readers may map the file: the data starts at a multiple of 8.
-        while header.len() % 8 != 0 {
+        while !header.len().is_multiple_of(8) {
             header.push(' ');
         }
         let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
