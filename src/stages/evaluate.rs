@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::document::{read_document, write_document, write_text};
 use super::params::{classes_of, codes_json, expand_error, read_classes, read_codes, to_json};
 use super::tile::TileReader;
 use crate::engine::{
@@ -76,23 +77,18 @@ impl Metrics {
     /// # Errors
     /// A sentence naming the file when it is missing, damaged or of another version.
     pub fn read(path: &Path) -> Result<Self, StageError> {
-        let text = std::fs::read(path).map_err(|e| StageError::failed(format!("{}: {e}", path.display())))?;
-        let metrics: Self = serde_json::from_slice(&text)
-            .map_err(|e| StageError::failed(format!("{}: is not a metrics file: {e}", path.display())))?;
-        if metrics.format != METRICS_VERSION {
-            let found = &metrics.format;
-            return Err(StageError::failed(format!(
-                "{}: is of format {found:?}, this version reads {METRICS_VERSION:?}",
-                path.display()
-            )));
-        }
-        Ok(metrics)
+        read_document(path, "a metrics file", METRICS_VERSION)
     }
 }
+
+/// Version of a scene's confusion matrix.
+const MATRIX_VERSION: &str = "s2pipe.matrix/1";
 
 /// The confusion matrix of one scene, between its task and the task that sums.
 #[derive(Debug, Serialize, Deserialize)]
 struct SceneMatrix {
+    /// [`MATRIX_VERSION`].
+    format: String,
     labels: Vec<i64>,
     counts: Vec<Vec<u64>>,
 }
@@ -223,7 +219,7 @@ fn count_scene(task: &TaskContext<'_>) -> Result<(), StageError> {
         return Err(StageError::failed(format!("the map holds code {strange}, which `classes` does not name")));
     }
     let counts = matrix.dense(&labels);
-    write_json(&task.output("matrix")?, &SceneMatrix { labels, counts })
+    write_document(&task.output("matrix")?, &SceneMatrix { format: MATRIX_VERSION.into(), labels, counts })
 }
 
 fn sum_scenes(task: &TaskContext<'_>) -> Result<(), StageError> {
@@ -231,29 +227,14 @@ fn sum_scenes(task: &TaskContext<'_>) -> Result<(), StageError> {
     let mut all = ConfusionMatrix::new();
     let mut scenes = BTreeMap::new();
     for (name, path) in task.items("scenes") {
-        let text = std::fs::read(path).map_err(|e| StageError::failed(format!("{}: {e}", path.display())))?;
-        let matrix = serde_json::from_slice::<SceneMatrix>(&text)
-            .map_err(|e| e.to_string())
-            .and_then(|m| ConfusionMatrix::from_counts(&m.labels, &m.counts).map_err(|e| e.to_string()))
+        let SceneMatrix { labels, counts, .. } = read_document(path, "a confusion matrix", MATRIX_VERSION)?;
+        let matrix = ConfusionMatrix::from_counts(&labels, &counts)
             .map_err(|e| StageError::failed(format!("{}: is not a confusion matrix: {e}", path.display())))?;
         all.merge(&matrix);
         scenes.insert(name.to_owned(), Score::of_classes(&matrix, &classes));
     }
     let all = Score::of_classes(&all, &classes);
-    write(&task.output("table")?, &metrics_csv(&all, &classes))?;
-    write(&task.output("confusion")?, &confusion_csv(&all, &classes))?;
-    write_json(&task.output("metrics")?, &Metrics { format: METRICS_VERSION.into(), all, scenes })
-}
-
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), StageError> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| StageError::failed(e.to_string()))?;
-    write(path, &(text + "\n"))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), StageError> {
-    let fail = |e: std::io::Error| StageError::failed(format!("{}: {e}", path.display()));
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(fail)?;
-    }
-    std::fs::write(path, text).map_err(fail)
+    write_text(&task.output("table")?, &metrics_csv(&all, &classes))?;
+    write_text(&task.output("confusion")?, &confusion_csv(&all, &classes))?;
+    write_document(&task.output("metrics")?, &Metrics { format: METRICS_VERSION.into(), all, scenes })
 }

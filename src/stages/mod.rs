@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::Registry;
 
+mod document;
 pub mod evaluate;
 pub mod figures;
 pub mod ingest;

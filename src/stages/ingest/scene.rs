@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::engine::{Progress, StageError, TaskContext};
 use crate::raster::{GridMismatch, NO_LABEL, RasterInfo, Reader, Sample, Samples, read_labels};
+use crate::stages::document::write_document;
 use crate::stages::tile::{
     BandStatistics, CARD_FILE, Moments, SCENE_CARD_VERSION, SceneCard, TILE_FILE, TileType, TileWriter,
 };
@@ -68,9 +69,7 @@ pub(super) fn ingest_scene(
         has_truth: files.truth.is_some(),
         class_counts: if files.truth.is_some() { count(&labels) } else { BTreeMap::new() },
     };
-    let path = out_dir.join(CARD_FILE);
-    let text = serde_json::to_string_pretty(&card).map_err(|e| StageError::failed(e.to_string()))?;
-    std::fs::write(&path, text + "\n").map_err(|e| at(&path, &e))
+    write_document(&out_dir.join(CARD_FILE), &card)
 }
 
 fn at(path: &Path, error: &io::Error) -> StageError {

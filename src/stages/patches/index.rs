@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::StageError;
+use crate::stages::document::read_document;
 
 /// Version of `patches.json`.
 pub const PATCH_INDEX_VERSION: &str = "s2pipe.patches/1";
@@ -75,17 +76,7 @@ impl PatchIndex {
     /// # Errors
     /// A sentence naming the file when it is missing, damaged or of another version.
     pub fn read(path: &Path) -> Result<Self, StageError> {
-        let text = std::fs::read(path).map_err(|e| StageError::failed(format!("{}: {e}", path.display())))?;
-        let index: Self = serde_json::from_slice(&text)
-            .map_err(|e| StageError::failed(format!("{}: is not a patch index: {e}", path.display())))?;
-        if index.format != PATCH_INDEX_VERSION {
-            return Err(StageError::failed(format!(
-                "{}: is of format {:?}, this version reads {PATCH_INDEX_VERSION:?}",
-                path.display(),
-                index.format
-            )));
-        }
-        Ok(index)
+        read_document(path, "a patch index", PATCH_INDEX_VERSION)
     }
 }
 

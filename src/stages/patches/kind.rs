@@ -8,6 +8,7 @@ use crate::engine::{
     TaskContext, TaskPlan,
 };
 use crate::spec::{Artefact, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, Pipeline, Stage};
+use crate::stages::document::write_dense_document;
 use crate::stages::params::{classes_of, codes_json, read_codes, read_params, read_with, to_json};
 use crate::stages::tile::TileReader;
 
@@ -108,9 +109,7 @@ impl StageKind for Patches {
             tiles.push((name.to_owned(), TileReader::open(path)?));
         }
         let index = build(&tiles, &codes, &params, task.seed.unwrap_or(0), task.cancel)?;
-        let path = task.output(INDEX_ITEM)?;
-        let text = serde_json::to_string(&index).map_err(|e| StageError::failed(e.to_string()))?;
-        std::fs::write(&path, text + "\n").map_err(|e| StageError::failed(format!("{}: {e}", path.display())))?;
+        write_dense_document(&task.output(INDEX_ITEM)?, &index)?;
         Ok(Outcome::Complete)
     }
 }

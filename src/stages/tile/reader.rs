@@ -10,6 +10,7 @@ use safetensors::tensor::Metadata;
 
 use super::{CARD_FILE, SCENE_CARD_VERSION, SceneCard, TILE_FILE};
 use crate::engine::StageError;
+use crate::stages::document::read_document;
 
 /// An open tile. Reads are positioned, so that one reader serves many threads.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl TileReader {
     /// # Errors
     /// A sentence naming the file when it is missing, of another version, or its tensors are not a tile's.
     pub fn open(dir: &Path) -> Result<Self, StageError> {
-        let card = read_card(&dir.join(CARD_FILE))?;
+        let card: SceneCard = read_document(&dir.join(CARD_FILE), "a scene description", SCENE_CARD_VERSION)?;
         let path = dir.join(TILE_FILE);
         let damaged = |what: String| StageError::failed(format!("{}: {what}", path.display()));
         let mut file = File::open(&path).map_err(|e| damaged(e.to_string()))?;
@@ -121,20 +122,6 @@ impl TileReader {
             StageError::failed(format!("{}: {what}", self.path.display()))
         })
     }
-}
-
-fn read_card(path: &Path) -> Result<SceneCard, StageError> {
-    let text = std::fs::read(path).map_err(|e| StageError::failed(format!("{}: {e}", path.display())))?;
-    let card: SceneCard = serde_json::from_slice(&text)
-        .map_err(|e| StageError::failed(format!("{}: is not a scene description: {e}", path.display())))?;
-    if card.format != SCENE_CARD_VERSION {
-        return Err(StageError::failed(format!(
-            "{}: is of format {:?}, this version reads {SCENE_CARD_VERSION:?}",
-            path.display(),
-            card.format
-        )));
-    }
-    Ok(card)
 }
 
 fn dtype_bytes(dtype: Dtype) -> usize {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::StageError;
 use crate::net::ModelConfig;
+use crate::stages::document::read_document;
 
 /// Version of `model.json`.
 pub const MODEL_CARD_VERSION: &str = "s2pipe.model/1";
@@ -46,18 +47,7 @@ impl ModelCard {
     /// # Errors
     /// A sentence naming the file when it is missing, damaged or of another version.
     pub fn read(dir: &Path) -> Result<Self, StageError> {
-        let path = dir.join(MODEL_CARD_FILE);
-        let text = std::fs::read(&path).map_err(|e| StageError::failed(format!("{}: {e}", path.display())))?;
-        let card: Self = serde_json::from_slice(&text)
-            .map_err(|e| StageError::failed(format!("{}: is not a model description: {e}", path.display())))?;
-        if card.format != MODEL_CARD_VERSION {
-            let found = &card.format;
-            return Err(StageError::failed(format!(
-                "{}: is of format {found:?}, this version reads {MODEL_CARD_VERSION:?}",
-                path.display()
-            )));
-        }
-        Ok(card)
+        read_document(&dir.join(MODEL_CARD_FILE), "a model description", MODEL_CARD_VERSION)
     }
 
     /// What the network sees: `(value - mean) / std`, band by band.

@@ -15,6 +15,7 @@ use crate::engine::{
 };
 use crate::net::{EpochRecord, NetError, TrainConfig, TrainHooks, Trained, train, weights};
 use crate::spec::{Artefact, Finding, InputSpec, KindSpec, OutputSpec, Pipeline, Stage};
+use crate::stages::document::write_document;
 use crate::stages::params::{classes_of, codes_json, made_by};
 use crate::stages::patches::{INDEX_ITEM, PatchIndex};
 use crate::stages::tile::TileReader;
@@ -182,13 +183,10 @@ fn describe(epoch: &EpochRecord) -> String {
 }
 
 fn write_model(dir: &Path, trained: &Trained, card: &ModelCard) -> Result<(), StageError> {
-    let fail = |path: &Path, e: std::io::Error| StageError::failed(format!("{}: {e}", path.display()));
-    std::fs::create_dir_all(dir).map_err(|e| fail(dir, e))?;
+    std::fs::create_dir_all(dir).map_err(|e| StageError::failed(format!("{}: {e}", dir.display())))?;
     weights::save(&trained.model, &dir.join(MODEL_FILE), &BTreeMap::new())
         .map_err(|e| StageError::failed(e.to_string()))?;
-    let path = dir.join(MODEL_CARD_FILE);
-    let text = serde_json::to_string_pretty(card).map_err(|e| StageError::failed(e.to_string()))?;
-    std::fs::write(&path, text + "\n").map_err(|e| fail(&path, e))
+    write_document(&dir.join(MODEL_CARD_FILE), card)
 }
 
 fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
