@@ -105,6 +105,12 @@ impl StageKind for Train {
         };
         let source = TilePatches::new(index, tiles);
         let trained = run_training(&config, &source, task)?;
+        if trained.best_epoch == 0 {
+            return Err(StageError::with_help(
+                "the budget left no time for even one epoch",
+                "raise `budget` (the next run goes on from the checkpoint), or make the epochs shorter with `steps_per_epoch`",
+            ));
+        }
         let best = trained.history.epochs.iter().find(|e| e.epoch == trained.best_epoch);
         card.epoch = trained.best_epoch;
         card.holdout_jaccard = best.and_then(|e| e.holdout.as_ref()).map(|h| h.mean_jaccard);
