@@ -63,7 +63,7 @@ pub struct Class {
 #[serde(transparent)]
 pub struct ClassTable(Vec<Class>);
 
-/// In a [`ClassTable::index_of_code`] table: this code is not a class.
+/// In a table made by [`index_of_code`]: this code is not a class.
 pub const NO_CLASS: u8 = 255;
 
 impl ClassTable {
@@ -97,13 +97,13 @@ impl ClassTable {
     pub fn by_code(&self, code: u8) -> Option<&Class> {
         self.0.iter().find(|c| c.code == code)
     }
+}
 
-    /// Lookup table from label code to class index; [`NO_CLASS`] for codes that are not classes.
-    pub fn index_of_code(&self) -> [u8; 256] {
-        let mut table = [NO_CLASS; 256];
-        for (index, class) in self.0.iter().enumerate() {
-            table[class.code as usize] = index as u8;
-        }
-        table
+/// Lookup table from label code to class index, the code's position in `codes`; [`NO_CLASS`] for all other codes.
+pub fn index_of_code(codes: &[u8]) -> [u8; 256] {
+    let mut table = [NO_CLASS; 256];
+    for (index, &code) in codes.iter().enumerate() {
+        table[usize::from(code)] = index as u8;
     }
+    table
 }

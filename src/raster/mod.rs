@@ -59,7 +59,7 @@ mod summary;
 mod writer;
 
 pub use checksum::{checksum, checksum_of};
-pub use classes::{Class, ClassTable, ColorError, NO_CLASS, NO_LABEL, Rgb};
+pub use classes::{Class, ClassTable, ColorError, NO_CLASS, NO_LABEL, Rgb, index_of_code};
 pub use error::RasterError;
 pub use geokeys::GeoKeys;
 pub use georef::{Georeference, PixelIs};

@@ -6,7 +6,7 @@ use super::blocks::{Unit, choose, cut};
 use super::index::{PATCH_INDEX_VERSION, PatchIndex, PatchScene, PatchWindow, inside, overlap};
 use super::kind::PatchParams;
 use crate::engine::{Cancel, StageError};
-use crate::raster::NO_CLASS;
+use crate::raster::{NO_CLASS, index_of_code};
 use crate::stages::tile::{Moments, TileReader};
 
 /// Builds the index. `tiles` in slot order; `codes` are the classes' label codes.
@@ -107,16 +107,10 @@ fn by_code(codes: &[u8], counts: &[u64]) -> BTreeMap<u8, u64> {
     codes.iter().copied().zip(counts.iter().copied()).collect()
 }
 
-fn class_lookup(codes: &[u8]) -> [u8; 256] {
-    let mut table = [NO_CLASS; 256];
-    codes.iter().enumerate().for_each(|(i, &c)| table[c as usize] = i as u8);
-    table
-}
-
 fn count_classes(tile: &TileReader, rect: [usize; 4], codes: &[u8]) -> Result<Vec<u64>, StageError> {
     let mut labels = vec![0; rect[2] * rect[3]];
     tile.read_labels(rect, &mut labels)?;
-    let table = class_lookup(codes);
+    let table = index_of_code(codes);
     let mut counts = vec![0; codes.len()];
     labels.iter().map(|&l| table[l as usize]).filter(|&i| i != NO_CLASS).for_each(|i| counts[i as usize] += 1);
     Ok(counts)

@@ -2,7 +2,7 @@
 
 use crate::engine::StageError;
 use crate::net::{IGNORE, NetError, Part, PatchSource};
-use crate::raster::NO_CLASS;
+use crate::raster::{NO_CLASS, index_of_code};
 use crate::stages::patches::{PatchIndex, PatchWindow};
 use crate::stages::tile::TileReader;
 
@@ -22,8 +22,7 @@ impl TilePatches {
     pub(super) fn new(index: PatchIndex, tiles: Vec<TileReader>) -> Self {
         // The network's "leave out" and the class table's "no class" are one value, so the lookup serves both.
         const { assert!(IGNORE == NO_CLASS) };
-        let mut class = [NO_CLASS; 256];
-        index.codes.iter().enumerate().for_each(|(i, &code)| class[code as usize] = i as u8);
+        let class = index_of_code(&index.codes);
         let normalisation = Normalisation::new(&index.mean, &index.std);
         Self { index, tiles, normalisation, class }
     }
