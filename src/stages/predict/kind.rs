@@ -14,7 +14,7 @@ use crate::stages::train::refuse_cuda;
 
 static SPEC: KindSpec = KindSpec {
     name: "predict",
-    version: 1,
+    version: 2,
     doc: "Maps scenes with a trained network: overlapping windows, blended; any size in bounded memory.",
     inputs: &[
         InputSpec {

@@ -22,7 +22,7 @@ use crate::stages::tile::TileReader;
 
 static SPEC: KindSpec = KindSpec {
     name: "train",
-    version: 1,
+    version: 2,
     doc: "Trains a network on patches and keeps the weights of the epoch that scores best on the hold-out blocks.",
     inputs: &[InputSpec {
         name: "patches",

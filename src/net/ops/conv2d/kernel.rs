@@ -1,4 +1,5 @@
-//! Convolution on slices: cache-sized tiles of gathered columns, one matrix product a tile.
+//! Convolution on slices. 3x3 kernels with stride 1 go to [`winograd`]; what follows here is for all others: cache-sized
+//! tiles of gathered columns, one matrix product a tile.
 //!
 //! Forward: `y[p, :] = columns(x)[p, :] * W` with `W: [k*k*Ci, Co]`.
 //! Backward: with the columns of the output gradient, gathered once a tile,
@@ -9,10 +10,12 @@ use rayon::prelude::*;
 
 use super::super::chunks;
 use super::super::element::Element;
+use super::super::lanes::Lanes;
 use super::super::matmul::{Into, Mat, matmul};
 use super::super::simd;
 use super::gather::gather;
 use super::geometry::{Geometry, View};
+use super::winograd::{self, Finish};
 
 /// Values in a tile of columns: 256 KiB of f32, a part of a second-level cache.
 const TILE_VALUES: usize = 64 * 1024;
@@ -36,7 +39,10 @@ pub(super) enum Epilogue {
 }
 
 /// `y: [N, OH, OW, Co]` from `x: [N, H, W, Ci]` and `w: [k, k, Ci, Co]`.
-pub(super) fn forward<T: Element>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>, then: Epilogue) -> Vec<T> {
+pub(super) fn forward<T: Lanes>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>, then: Epilogue) -> Vec<T> {
+    if winograd::fits(g) {
+        return winograd::forward(g, x, w, Finish { bias, relu: then == Epilogue::Relu });
+    }
     let (depth, co) = (g.depth(), g.out_channels);
     let weights = Mat::new(w, depth, co);
     let view = g.forward_view();
@@ -96,13 +102,11 @@ fn rectify<T: Element>(y: &mut [T], then: Epilogue) {
 }
 
 /// Gradients of the input (where asked for) and of the weights.
-pub(super) fn backward<T: Element>(
-    g: &Geometry,
-    x: &[T],
-    w: &[T],
-    dy: &[T],
-    want_dx: bool,
-) -> (Option<Vec<T>>, Vec<T>) {
+pub(super) fn backward<T: Lanes>(g: &Geometry, x: &[T], w: &[T], dy: &[T], want_dx: bool) -> (Option<Vec<T>>, Vec<T>) {
+    if winograd::fits(g) {
+        let dx = want_dx.then(|| winograd::input_gradient(g, dy, &flip(g, w)));
+        return (dx, winograd::kernel_gradient(g, x, dy));
+    }
     if !want_dx {
         return (None, weight_gradient(g, x, dy));
     }
@@ -160,15 +164,21 @@ fn groups(pixels: usize, depth: usize) -> (usize, usize) {
     (tile, pixels.div_ceil(tile).div_ceil(GROUPS).max(1) * tile)
 }
 
+/// Input channels that are turned round at a time: a cache line of each row.
+const LINE: usize = 16;
+
 /// `[k, k, Ci, Co]` to `[k, k, Co, Ci]` with the taps in reverse order.
 fn flip<T: Element>(g: &Geometry, w: &[T]) -> Vec<T> {
     let (taps, ci, co) = (g.kernel * g.kernel, g.channels, g.out_channels);
     let mut flipped = vec![T::ZERO; w.len()];
     flipped.par_chunks_mut(co * ci).enumerate().for_each(|(t, dst)| {
         let src = &w[(taps - 1 - t) * ci * co..][..ci * co];
-        for (o, dst) in dst.chunks_exact_mut(ci).enumerate() {
-            for (i, v) in dst.iter_mut().enumerate() {
-                *v = src[i * co + o];
+        for (block, src) in src.chunks(LINE * co).enumerate() {
+            for (o, dst) in dst.chunks_exact_mut(ci).enumerate() {
+                let dst = &mut dst[block * LINE..][..src.len() / co];
+                for (v, row) in dst.iter_mut().zip(src.chunks_exact(co)) {
+                    *v = row[o];
+                }
             }
         }
     });

@@ -4,6 +4,7 @@ mod gather;
 mod geometry;
 mod kernel;
 mod op;
+mod winograd;
 
 pub use geometry::Conv2dConfig;
 pub use op::{conv2d, conv2d_relu};

@@ -4,7 +4,8 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType};
 
 use super::super::chunks;
-use super::super::element::{Element, dims4, host, same_dtype, slice, with_float};
+use super::super::element::{dims4, host, same_dtype, slice, with_float};
+use super::super::lanes::Lanes;
 use super::super::tape;
 use super::geometry::{Conv2dConfig, Geometry};
 use super::kernel::{self, Epilogue};
@@ -70,7 +71,7 @@ impl Conv2d {
         with_float!(NAME, x.dtype(), T => self.backward_as::<T>(x, w, dy))
     }
 
-    fn backward_as<T: Element>(&self, x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Tensor)> {
+    fn backward_as<T: Lanes>(&self, x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Tensor)> {
         let g = Geometry::new(dims4(NAME, x.layout())?, dims4(NAME, w.layout())?, self.config)?;
         let dy = dy.contiguous()?;
         let (hx, hw, hdy) = (host(NAME, x), host(NAME, w), host(NAME, &dy));

@@ -1,0 +1,37 @@
+//! 3x3 convolutions with stride 1 by Winograd's minimal filtering: a quarter of the multiplications.
+//!
+//! The image is cut into tiles of 4x4 results. Each becomes 36 values a channel, whose products with the transformed
+//! kernels are 36 matrix products over channels; [`transform`] has the formulas.
+
+mod convolve;
+mod gradient;
+mod grid;
+mod kernels;
+mod tile;
+mod tiles;
+mod transform;
+
+use super::super::lanes::Lanes;
+use super::geometry::Geometry;
+pub(super) use convolve::Finish;
+use grid::Grid;
+
+/// Whether this convolution can be computed here.
+pub(super) fn fits(g: &Geometry) -> bool {
+    g.kernel == 3 && g.config.stride == 1 && g.config.padding <= 2
+}
+
+/// The output, from `x` and `w: [3, 3, Ci, Co]`.
+pub(super) fn forward<T: Lanes>(g: &Geometry, x: &[T], w: &[T], finish: Finish<'_, T>) -> Vec<T> {
+    convolve::convolve(&Grid::forward(g), x, w, finish)
+}
+
+/// The input's gradient, from the output's and `flipped: [3, 3, Co, Ci]`, the kernels turned round.
+pub(super) fn input_gradient<T: Lanes>(g: &Geometry, dy: &[T], flipped: &[T]) -> Vec<T> {
+    convolve::convolve(&Grid::backward(g), dy, flipped, Finish { bias: None, relu: false })
+}
+
+/// The kernels' gradient.
+pub(super) fn kernel_gradient<T: Lanes>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
+    gradient::kernel_gradient(&Grid::forward(g), x, dy)
+}
