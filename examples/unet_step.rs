@@ -13,6 +13,10 @@ use s2pipe::net::optim::{AdamW, AdamWConfig};
 use s2pipe::net::rng::Rng;
 use s2pipe::net::{CrossEntropy, Mode, Model, ModelConfig, Result, UNetConfig};
 
+// As the program itself does.
+#[global_allocator]
+static BUFFERS: s2pipe::net::Buffers = s2pipe::net::Buffers::new();
+
 /// What the command line says.
 struct Options {
     train: bool,

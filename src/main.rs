@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+// Training makes and drops the same large tensors again and again.
+#[global_allocator]
+static BUFFERS: s2pipe::net::Buffers = s2pipe::net::Buffers::new();
+
 fn main() -> ExitCode {
     s2pipe::cli::main()
 }

@@ -97,7 +97,15 @@ fn convolution_of_an_input_that_needs_no_gradient() {
 
 #[test]
 fn transposed_convolution() {
-    for (n, h, w, ci, co) in [(1, 1, 1, 1, 1), (2, 3, 5, 4, 3), (1, 2, 3, 37, 2), (1, 3, 1, 2, 37), (1, 40, 30, 2, 2)] {
+    for (n, h, w, ci, co) in [
+        (1, 1, 1, 1, 1),
+        (2, 3, 5, 4, 3),
+        (1, 2, 3, 37, 2),
+        (1, 3, 1, 2, 37),
+        (1, 40, 30, 2, 2),
+        (1, 2, 8, 16, 8),
+        (2, 1, 32, 8, 12),
+    ] {
         let inputs = [random(1, &[n, h, w, ci]), random(2, &[ci, 2, 2, co]), random(3, &[co])];
         check_linear("conv_transpose2x2", |v| ops::conv_transpose2x2(&v[0], &v[1], &v[2]), &inputs);
     }

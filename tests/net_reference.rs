@@ -64,16 +64,18 @@ fn indices([a, b, c, d]: [usize; 4]) -> impl Iterator<Item = (usize, usize, usiz
 
 #[test]
 fn transposed_convolution_equals_the_loops() {
-    let [n, h, w, ci, co] = [2, 5, 3, 4, 7];
-    let (x, wt, b) = (random(1, n * h * w * ci), random(2, ci * 4 * co), random(3, co));
-    let mut y = Vec::new();
-    for (image, oy, ox, o) in indices([n, 2 * h, 2 * w, co]) {
-        let pixel = &x[((image * h + oy / 2) * w + ox / 2) * ci..][..ci];
-        let tap = oy % 2 * 2 + ox % 2;
-        y.push(b[o] + pixel.iter().enumerate().map(|(i, v)| v * wt[(i * 4 + tap) * co + o]).sum::<f64>());
+    // Odd sizes, sizes that are whole vectors, and rows long enough to be added up one by one.
+    for [n, h, w, ci, co] in [[2, 5, 3, 4, 7], [2, 3, 8, 16, 8], [1, 3, 40, 32, 24], [1, 2, 16, 8, 5]] {
+        let (x, wt, b) = (random(1, n * h * w * ci), random(2, ci * 4 * co), random(3, co));
+        let mut y = Vec::new();
+        for (image, oy, ox, o) in indices([n, 2 * h, 2 * w, co]) {
+            let pixel = &x[((image * h + oy / 2) * w + ox / 2) * ci..][..ci];
+            let tap = oy % 2 * 2 + ox % 2;
+            y.push(b[o] + pixel.iter().enumerate().map(|(i, v)| v * wt[(i * 4 + tap) * co + o]).sum::<f64>());
+        }
+        let (x, wt, b) = (tensor(&x, &[n, h, w, ci]), tensor(&wt, &[ci, 2, 2, co]), tensor(&b, &[co]));
+        assert_close(&ops::conv_transpose2x2(&x, &wt, &b).unwrap(), &y);
     }
-    let (x, wt, b) = (tensor(&x, &[n, h, w, ci]), tensor(&wt, &[ci, 2, 2, co]), tensor(&b, &[co]));
-    assert_close(&ops::conv_transpose2x2(&x, &wt, &b).unwrap(), &y);
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn assert_same_bits(name: &str, f: impl Fn() -> Vec<Vec<u32>> + Sync) {
 #[test]
 fn operators() {
     let config = ops::Conv2dConfig::same(3);
-    for (n, size, ci, co) in [(2, 64, 6, 16), (1, 33, 37, 24), (2, 8, 96, 128)] {
+    for (n, size, ci, co) in [(2, 64, 6, 16), (1, 33, 37, 24), (2, 40, 16, 8), (2, 8, 96, 128)] {
         let x = Var::from_tensor(&random(1, &[n, size, size, ci])).unwrap();
         let w = Var::from_tensor(&random(2, &[3, 3, ci, co])).unwrap();
         let b = Var::from_tensor(&random(3, &[co])).unwrap();

@@ -27,6 +27,7 @@ pub use config::{ClassWeights, LossConfig, OptimizerConfig, TrainConfig};
 pub use history::{Ended, EpochRecord, History, HoldoutScore};
 pub use loss::CrossEntropy;
 pub use models::{Model, ModelConfig, UNetConfig};
+pub use ops::Buffers;
 pub use predict::{PredictHooks, PredictOptions, SceneSource, predict_scene};
 pub use segmenter::Segmenter;
 pub use source::{Part, PatchSource};

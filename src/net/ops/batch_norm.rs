@@ -8,10 +8,10 @@ use std::sync::{Arc, OnceLock};
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
-use rayon::prelude::*;
 
 use super::chunks;
 use super::element::{Element, host, same_dtype, slice, with_float};
+use super::scratch::in_chunks;
 use super::simd;
 use super::tape;
 
@@ -108,8 +108,8 @@ fn affine<T: Element>(x: &[T], scale: &[T], shift: &[T], relu: bool) -> Vec<T> {
     let step = chunks::rows(scale.len()) * scale.len();
     let (scale, shift) = (simd::repeat(scale), simd::repeat(shift));
     let floor = T::from_f64(if relu { 0.0 } else { f64::NEG_INFINITY });
-    let mut y = vec![T::ZERO; x.len()];
-    y.par_chunks_mut(step).zip(x.par_chunks(step)).for_each(|(y, x)| {
+    in_chunks(x.len(), step, |number, y| {
+        let x = &x[number * step..];
         simd::dispatch(|| {
             for (y, x) in y.chunks_mut(scale.len()).zip(x.chunks(scale.len())) {
                 for (((y, x), a), b) in y.iter_mut().zip(x).zip(&scale).zip(&shift) {
@@ -119,8 +119,7 @@ fn affine<T: Element>(x: &[T], scale: &[T], shift: &[T], relu: bool) -> Vec<T> {
                 }
             }
         });
-    });
-    y
+    })
 }
 
 /// Operands of the backward pass, rows of channels repeated.
@@ -172,9 +171,8 @@ impl<T: Element> Saved<'_, T> {
     fn dx(&self, [a, b, c]: [&[T]; 3]) -> Vec<T> {
         let (a, b, c) = (simd::repeat(a), simd::repeat(b), simd::repeat(c));
         let (width, step) = (self.mean.len(), chunks::rows(self.channels) * self.channels);
-        let mut dx = vec![T::ZERO; self.x.len()];
-        let inputs = self.x.par_chunks(step).zip(self.dy.par_chunks(step));
-        dx.par_chunks_mut(step).zip(inputs).for_each(|(dx, (x, dy))| {
+        in_chunks(self.x.len(), step, |number, dx| {
+            let (x, dy) = (&self.x[number * step..], &self.dy[number * step..]);
             simd::dispatch(|| {
                 for (dx, (x, dy)) in dx.chunks_mut(width).zip(x.chunks(width).zip(dy.chunks(width))) {
                     let gate = self.scale.iter().zip(&self.shift).zip(&self.mean);
@@ -185,8 +183,7 @@ impl<T: Element> Saved<'_, T> {
                     }
                 }
             });
-        });
-        dx
+        })
     }
 }
 

@@ -2,10 +2,10 @@
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
-use rayon::prelude::*;
 
 use super::chunks;
 use super::element::{Element, dims4, host, same_dtype, slice, with_float};
+use super::scratch::in_chunks;
 use super::tape;
 
 const NAME: &str = "concat_channels";
@@ -23,31 +23,24 @@ struct ConcatChannels;
 
 fn join<T: Element>(a: &[T], b: &[T], ca: usize, cb: usize) -> Vec<T> {
     let step = chunks::rows(ca + cb);
-    let mut y = vec![T::ZERO; a.len() + b.len()];
-    y.par_chunks_mut(step * (ca + cb)).zip(a.par_chunks(step * ca)).zip(b.par_chunks(step * cb)).for_each(
-        |((y, a), b)| {
-            for ((y, a), b) in y.chunks_exact_mut(ca + cb).zip(a.chunks_exact(ca)).zip(b.chunks_exact(cb)) {
-                y[..ca].copy_from_slice(a);
-                y[ca..].copy_from_slice(b);
-            }
-        },
-    );
-    y
+    in_chunks(a.len() + b.len(), step * (ca + cb), |number, y| {
+        let (a, b) = (&a[number * step * ca..], &b[number * step * cb..]);
+        for ((y, a), b) in y.chunks_exact_mut(ca + cb).zip(a.chunks_exact(ca)).zip(b.chunks_exact(cb)) {
+            y[..ca].copy_from_slice(a);
+            y[ca..].copy_from_slice(b);
+        }
+    })
 }
 
-fn split<T: Element>(dy: &[T], ca: usize, cb: usize) -> (Vec<T>, Vec<T>) {
-    let pixels = dy.len() / (ca + cb);
-    let step = chunks::rows(ca + cb);
-    let (mut da, mut db) = (vec![T::ZERO; pixels * ca], vec![T::ZERO; pixels * cb]);
-    dy.par_chunks(step * (ca + cb)).zip(da.par_chunks_mut(step * ca)).zip(db.par_chunks_mut(step * cb)).for_each(
-        |((dy, da), db)| {
-            for ((dy, da), db) in dy.chunks_exact(ca + cb).zip(da.chunks_exact_mut(ca)).zip(db.chunks_exact_mut(cb)) {
-                da.copy_from_slice(&dy[..ca]);
-                db.copy_from_slice(&dy[ca..]);
-            }
-        },
-    );
-    (da, db)
+/// Channels `from..from + count` of `dy`, which has `channels`.
+fn part<T: Element>(dy: &[T], channels: usize, (from, count): (usize, usize)) -> Vec<T> {
+    let step = chunks::rows(channels);
+    in_chunks(dy.len() / channels * count, step * count, |number, part| {
+        let dy = &dy[number * step * channels..];
+        for (part, dy) in part.chunks_exact_mut(count).zip(dy.chunks_exact(channels)) {
+            part.copy_from_slice(&dy[from..from + count]);
+        }
+    })
 }
 
 impl CustomOp2 for ConcatChannels {
@@ -72,7 +65,8 @@ impl CustomOp2 for ConcatChannels {
         let dy = dy.contiguous()?;
         let hdy = host(NAME, &dy);
         with_float!(NAME, a.dtype(), T => {
-            let (da, db) = split::<T>(hdy.slice()?, ca, cb);
+            let dy = hdy.slice()?;
+            let (da, db) = (part::<T>(dy, ca + cb, (0, ca)), part::<T>(dy, ca + cb, (ca, cb)));
             Ok((
                 Some(Tensor::from_vec(da, a.shape(), a.device())?),
                 Some(Tensor::from_vec(db, b.shape(), b.device())?),

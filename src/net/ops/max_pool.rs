@@ -2,9 +2,10 @@
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType, bail};
-use rayon::prelude::*;
 
 use super::element::{Element, dims4, host, slice, with_float};
+use super::scratch::in_chunks;
+use super::simd;
 use super::tape;
 
 const NAME: &str = "max_pool2x2";
@@ -59,51 +60,60 @@ fn beats<T: Element>(b: T, a: T) -> bool {
 fn forward<T: Element>(g: &Geometry, x: &[T]) -> Vec<T> {
     let (oh, ow) = g.out();
     let c = g.channels;
-    let mut y = vec![T::ZERO; g.batch * oh * ow * c];
-    y.par_chunks_mut(ow * c).enumerate().for_each(|(row, y)| {
+    in_chunks(g.batch * oh * ow * c, ow * c, |row, y| {
         let (top, bottom) = g.input_rows(x, row);
-        for ((y, top), bottom) in y.chunks_exact_mut(c).zip(top.chunks_exact(2 * c)).zip(bottom.chunks_exact(2 * c)) {
-            for (i, y) in y.iter_mut().enumerate() {
-                let mut best = top[i];
-                for v in [top[c + i], bottom[i], bottom[c + i]] {
-                    best = if beats(v, best) { v } else { best };
+        simd::dispatch(|| {
+            let pairs = top.chunks_exact(2 * c).zip(bottom.chunks_exact(2 * c));
+            for (y, (top, bottom)) in y.chunks_exact_mut(c).zip(pairs) {
+                let ((tl, tr), (bl, br)) = (top.split_at(c), bottom.split_at(c));
+                for ((((y, tl), tr), bl), br) in y.iter_mut().zip(tl).zip(tr).zip(bl).zip(br) {
+                    let mut best = *tl;
+                    for v in [*tr, *bl, *br] {
+                        best = if beats(v, best) { v } else { best };
+                    }
+                    *y = best;
                 }
-                *y = best;
             }
-        }
-    });
-    y
+        });
+    })
 }
 
 fn backward<T: Element>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
     let (oh, ow) = g.out();
     let (c, row_len) = (g.channels, g.width * g.channels);
-    let mut dx = vec![T::ZERO; x.len()];
-    // By image, since an odd height leaves a row without a window.
-    dx.par_chunks_mut(g.height * row_len).enumerate().for_each(|(image, dx)| {
-        for (r, dx) in dx.chunks_exact_mut(2 * row_len).enumerate() {
-            let row = image * oh + r;
-            let (top, bottom) = g.input_rows(x, row);
-            let (dtop, dbottom) = dx.split_at_mut(row_len);
+    // By image where an odd height leaves a row without a window.
+    let rows = if g.height.is_multiple_of(2) { 2 } else { g.height };
+    in_chunks(x.len(), rows * row_len, |number, dx| {
+        let first = number * (rows / 2);
+        for (r, dx) in dx.chunks_exact_mut(2 * row_len).enumerate().take(oh) {
+            let row = first + r;
             let dy = &dy[row * ow * c..(row + 1) * ow * c];
-            for (pixel, dy) in dy.chunks_exact(c).enumerate() {
-                let at = 2 * pixel * c;
-                for (i, &d) in dy.iter().enumerate() {
-                    let (l, r) = (at + i, at + c + i);
-                    let left = !beats(top[r], top[l]);
-                    let best_top = if left { top[l] } else { top[r] };
-                    let left_below = !beats(bottom[r], bottom[l]);
-                    let best_below = if left_below { bottom[l] } else { bottom[r] };
-                    let below = beats(best_below, best_top);
-                    dtop[l] = if !below && left { d } else { T::ZERO };
-                    dtop[r] = if !below && !left { d } else { T::ZERO };
-                    dbottom[l] = if below && left_below { d } else { T::ZERO };
-                    dbottom[r] = if below && !left_below { d } else { T::ZERO };
-                }
+            backward_rows(c, g.input_rows(x, row), dy, dx.split_at_mut(row_len));
+        }
+    })
+}
+
+/// The gradient of two input rows, from that of the output row over them.
+fn backward_rows<T: Element>(c: usize, (top, bottom): (&[T], &[T]), dy: &[T], (dtop, dbottom): (&mut [T], &mut [T])) {
+    simd::dispatch(|| {
+        for (pixel, dy) in dy.chunks_exact(c).enumerate() {
+            let at = 2 * pixel * c..2 * (pixel + 1) * c;
+            let ((tl, tr), (bl, br)) = (top[at.clone()].split_at(c), bottom[at.clone()].split_at(c));
+            let ((dtl, dtr), (dbl, dbr)) = (dtop[at.clone()].split_at_mut(c), dbottom[at].split_at_mut(c));
+            for (i, &d) in dy.iter().enumerate() {
+                let left = !beats(tr[i], tl[i]);
+                let best_top = if left { tl[i] } else { tr[i] };
+                let left_below = !beats(br[i], bl[i]);
+                let best_below = if left_below { bl[i] } else { br[i] };
+                let below = beats(best_below, best_top);
+                let (above, below) = if below { (T::ZERO, d) } else { (d, T::ZERO) };
+                dtl[i] = if left { above } else { T::ZERO };
+                dtr[i] = if left { T::ZERO } else { above };
+                dbl[i] = if left_below { below } else { T::ZERO };
+                dbr[i] = if left_below { T::ZERO } else { below };
             }
         }
     });
-    dx
 }
 
 impl CustomOp1 for MaxPool2x2 {

@@ -5,6 +5,7 @@
 //! graph; inside a model's training step they go on a tape of our own (`tape.rs`).
 
 mod batch_norm;
+mod buffers;
 mod chunks;
 mod concat;
 mod conv2d;
@@ -22,6 +23,7 @@ pub(crate) mod tape;
 mod upsample;
 
 pub use batch_norm::{BatchStatistics, batch_norm};
+pub use buffers::Buffers;
 pub use concat::concat_channels;
 pub use conv_transpose::conv_transpose2x2;
 pub use conv2d::{Conv2dConfig, conv2d, conv2d_relu};

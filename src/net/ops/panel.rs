@@ -21,6 +21,14 @@ pub(crate) struct Panels {
     lanes: usize,
 }
 
+impl<T> Onto<T> {
+    /// [`Onto::Place`] or [`Onto::Nothing`].
+    #[inline(always)]
+    pub(crate) fn place(add: bool) -> Self {
+        if add { Self::Place } else { Self::Nothing }
+    }
+}
+
 impl Panels {
     /// The widest panels that leave no remainder.
     #[inline(always)]
@@ -64,13 +72,30 @@ pub(crate) struct Left<T> {
     pub(crate) depth_step: usize,
 }
 
+/// The right side's panel: its rows, `row_step` values apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Right<T> {
+    pub(crate) start: *const T,
+    pub(crate) row_step: usize,
+}
+
+/// What the product is added to.
+#[derive(Clone, Copy)]
+pub(crate) enum Onto<T> {
+    /// Nothing.
+    Nothing,
+    /// What stands in its place.
+    Place,
+    /// The same row everywhere, as long as the panel is wide.
+    Row(*const T),
+}
+
 /// The product's place: row-major rows of `row_step` values.
 #[derive(Clone, Copy)]
 pub(crate) struct Product<T> {
     pub(crate) start: *mut T,
     pub(crate) row_step: usize,
-    /// Added to what is there, instead of put in its place.
-    pub(crate) add: bool,
+    pub(crate) onto: Onto<T>,
 }
 
 /// `product = left * panel` for `rows` rows (a multiple of [`ROWS`]) and one panel of `depth` rows.
@@ -84,7 +109,7 @@ pub(crate) unsafe fn multiply_panel<T: Lanes, S: Simd>(
     simd: S,
     (rows, depth): (usize, usize),
     left: Left<T>,
-    panel: *const T,
+    panel: Right<T>,
     product: Product<T>,
     panels: Panels,
 ) {
@@ -119,7 +144,8 @@ pub(crate) unsafe fn multiply<T: Lanes, S: Simd>(
     for panel in 0..panels.count() {
         // SAFETY: passed on; panels lie one after the other, their products side by side.
         unsafe {
-            let right = right.add(panel * depth * panels.panel_width());
+            let start = right.add(panel * depth * panels.panel_width());
+            let right = Right { start, row_step: panels.panel_width() };
             let product = Product { start: product.start.add(panel * panels.panel_width()), ..product };
             multiply_panel(simd, (rows, depth), left, right, product, panels);
         }
@@ -132,7 +158,7 @@ unsafe fn blocks<T: Lanes, S: Simd, const R: usize, const V: usize>(
     simd: S,
     (rows, depth): (usize, usize),
     left: Left<T>,
-    panel: *const T,
+    panel: Right<T>,
     product: Product<T>,
 ) {
     for row in (0..rows).step_by(R) {
@@ -153,7 +179,7 @@ unsafe fn block<T: Lanes, S: Simd, const R: usize, const V: usize>(
     simd: S,
     depth: usize,
     left: Left<T>,
-    panel: *const T,
+    panel: Right<T>,
     product: Product<T>,
 ) {
     let lanes = T::lanes::<S>();
@@ -163,7 +189,7 @@ unsafe fn block<T: Lanes, S: Simd, const R: usize, const V: usize>(
         for k in 0..depth {
             let mut right = [T::splat(simd, T::ZERO); V];
             for v in 0..V {
-                right[v] = panel.add((k * V + v) * lanes).cast::<T::Vector<S>>().read_unaligned();
+                right[v] = panel.start.add(k * panel.row_step + v * lanes).cast::<T::Vector<S>>().read_unaligned();
             }
             for r in 0..R {
                 let value = T::splat(simd, *left.start.add(r * left.row_step + k * left.depth_step));
@@ -175,7 +201,14 @@ unsafe fn block<T: Lanes, S: Simd, const R: usize, const V: usize>(
         for r in 0..R {
             for v in 0..V {
                 let place = product.start.add(r * product.row_step + v * lanes).cast::<T::Vector<S>>();
-                let sum = if product.add { T::plus(simd, sums[r][v], place.read_unaligned()) } else { sums[r][v] };
+                let sum = match product.onto {
+                    Onto::Nothing => sums[r][v],
+                    Onto::Place => T::plus(simd, sums[r][v], place.read_unaligned()),
+                    Onto::Row(row) => {
+                        let row = row.add(v * lanes).cast::<T::Vector<S>>();
+                        T::plus(simd, sums[r][v], row.read_unaligned())
+                    }
+                };
                 place.write_unaligned(sum);
             }
         }

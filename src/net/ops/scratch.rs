@@ -2,6 +2,9 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+use rayon::prelude::*;
 
 use super::element::Element;
 
@@ -68,6 +71,22 @@ pub(crate) unsafe fn filled<T: Element>(len: usize, fill: impl FnOnce(&Filling<'
     let mut values = Vec::with_capacity(len);
     fill(&Filling { start: values.as_mut_ptr(), len, filled: PhantomData });
     // SAFETY: the capacity is there, and the caller promises that all of it was written.
+    unsafe { values.set_len(len) };
+    values
+}
+
+/// `len` values in chunks of `step` (the last may be shorter), each written by `fill(number, chunk)` on some thread. A chunk
+/// is cleared just before, when it comes into the cache anyway: clearing all of them first would be a pass over memory.
+#[expect(unsafe_code, reason = "the vector grows by what many threads wrote")]
+pub(crate) fn in_chunks<T: Element>(len: usize, step: usize, fill: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
+    let mut values: Vec<T> = Vec::with_capacity(len);
+    let room = &mut values.spare_capacity_mut()[..len];
+    room.par_chunks_mut(step.max(1)).enumerate().for_each(|(number, chunk)| {
+        chunk.fill(MaybeUninit::new(T::ZERO));
+        // SAFETY: all of the chunk was just written.
+        fill(number, unsafe { &mut *(std::ptr::from_mut(chunk) as *mut [T]) });
+    });
+    // SAFETY: the chunks are the first `len` values, and all were written.
     unsafe { values.set_len(len) };
     values
 }

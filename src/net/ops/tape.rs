@@ -14,10 +14,10 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, TensorId, Var,
     WithDType, bail,
 };
-use rayon::prelude::*;
 
 use super::chunks;
 use super::element::{Element, host, with_float};
+use super::scratch::in_chunks;
 
 thread_local! {
     /// The tape that operators called on this thread write on.
@@ -150,13 +150,11 @@ impl Step {
 fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     fn sum<T: Element>(a: &[T], b: &[T]) -> Vec<T> {
         let step = chunks::rows(1);
-        let mut sum = vec![T::ZERO; a.len()];
-        sum.par_chunks_mut(step).zip(a.par_chunks(step)).zip(b.par_chunks(step)).for_each(|((s, a), b)| {
-            for ((s, a), b) in s.iter_mut().zip(a).zip(b) {
+        in_chunks(a.len(), step, |number, sum| {
+            for ((s, a), b) in sum.iter_mut().zip(&a[number * step..]).zip(&b[number * step..]) {
                 *s = *a + *b;
             }
-        });
-        sum
+        })
     }
     let (a, b) = (a.contiguous()?, b.contiguous()?);
     let (ha, hb) = (host("add", &a), host("add", &b));

@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::super::lanes::{Lanes, dispatch};
-use super::super::super::panel::{Left, Panels, Product, ROWS, multiply, multiply_panel};
+use super::super::super::panel::{Left, Onto, Panels, Product, ROWS, Right, multiply, multiply_panel};
 use super::super::super::scratch::{Filling, filled, with_scratch};
 use super::grid::Grid;
 use super::kernels::Kernels;
@@ -192,7 +192,7 @@ impl<S: Simd, T: Lanes> WithSimd for TileBlock<'_, S, T> {
                     (left.rows, inputs),
                     Left { start, row_step: left.width, depth_step: 1 },
                     right,
-                    Product { start: place, row_step: product.width, add: false },
+                    Product { start: place, row_step: product.width, onto: Onto::Nothing },
                     panels,
                 );
             }
@@ -250,8 +250,8 @@ impl<S: Simd, T: Lanes> WithSimd for OnePanel<'_, S, T> {
                         simd,
                         (left.rows, to - from),
                         Left { start, row_step: left.width, depth_step: 1 },
-                        right,
-                        Product { start: place, row_step: width, add: from > 0 },
+                        Right { start: right, row_step: width },
+                        Product { start: place, row_step: width, onto: Onto::place(from > 0) },
                         panels,
                     );
                 }

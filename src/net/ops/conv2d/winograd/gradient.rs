@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::super::super::chunks;
 use super::super::super::lanes::{Lanes, dispatch};
-use super::super::super::panel::{Left, Product, ROWS, multiply, multiply_panel};
+use super::super::super::panel::{Left, Onto, Product, ROWS, Right, multiply, multiply_panel};
 use super::super::super::scratch::{Filling, filled, with_scratch};
 use super::grid::Grid;
 use super::tile::{self, POINTS};
@@ -158,8 +158,8 @@ impl<S: Simd, T: Lanes> WithSimd for SomeKernels<'_, S, T> {
                     simd,
                     (sums.rows, tiles),
                     Left { start, row_step: 1, depth_step: left.width },
-                    right,
-                    Product { start: place, row_step: width, add: false },
+                    Right { start: right, row_step: width },
+                    Product { start: place, row_step: width, onto: Onto::Nothing },
                     panels,
                 );
             }
@@ -217,7 +217,7 @@ impl<S: Simd, T: Lanes> WithSimd for TileGroup<'_, S, T> {
                         (width, depth),
                         Left { start, row_step: 1, depth_step: width },
                         right,
-                        Product { start: place, row_step: panels.width(), add: block > 0 },
+                        Product { start: place, row_step: panels.width(), onto: Onto::place(block > 0) },
                         panels,
                     );
                 }
