@@ -66,7 +66,25 @@ fn convolutions_equal_pytorch() {
     ] {
         let weight = fill(2, &[co, ci, k, k]).permute(FROM_OIHW.as_slice()).unwrap();
         let leaves = [("x", fill(1, &[n, h, w, ci])), ("w", weight), ("b", fill(3, &[co]))];
-        let config = Conv2dConfig { stride, padding };
+        let config = Conv2dConfig { stride, padding, ..Conv2dConfig::default() };
+        let f = |v: &[Var]| ops::conv2d(&v[0], &v[1], Some(&v[2]), config);
+        check(name, f, &leaves, &[None, Some(TO_OIHW), None]);
+    }
+}
+
+#[test]
+fn dilated_and_grouped_convolutions_equal_pytorch() {
+    for (name, [n, h, w, ci, co, k], [stride, padding, dilation, groups]) in [
+        ("conv_dilated", [1, 7, 6, 2, 3, 3], [1, 2, 2, 1]),
+        ("conv_dilated_stride2", [1, 8, 7, 2, 2, 3], [2, 3, 3, 1]),
+        ("conv_grouped", [1, 4, 5, 4, 6, 3], [1, 1, 1, 2]),
+        ("conv_grouped_dilated_stride2", [1, 7, 6, 6, 3, 3], [2, 2, 2, 3]),
+        ("conv_depthwise", [2, 4, 3, 9, 9, 3], [1, 1, 1, 9]),
+        ("conv_depthwise_dilated_stride2", [1, 7, 6, 3, 6, 3], [2, 2, 2, 3]),
+    ] {
+        let weight = fill(2, &[co, ci / groups, k, k]).permute(FROM_OIHW.as_slice()).unwrap();
+        let leaves = [("x", fill(1, &[n, h, w, ci])), ("w", weight), ("b", fill(3, &[co]))];
+        let config = Conv2dConfig { stride, padding, dilation, groups };
         let f = |v: &[Var]| ops::conv2d(&v[0], &v[1], Some(&v[2]), config);
         check(name, f, &leaves, &[None, Some(TO_OIHW), None]);
     }
@@ -91,6 +109,43 @@ fn max_pool_with_ties_and_odd_sides_equals_pytorch() {
 #[test]
 fn upsampling_equals_pytorch() {
     check("upsample", |v| ops::upsample_nearest2x(&v[0]), &[("x", fill(1, &[2, 3, 4, 3]))], &[None]);
+}
+
+#[test]
+fn bilinear_resampling_equals_pytorch() {
+    for (name, [h, w, height, width]) in [
+        ("double", [3, 4, 6, 8]),
+        ("odd", [3, 5, 8, 7]),
+        ("smaller", [5, 7, 3, 2]),
+        ("one", [1, 3, 4, 1]),
+        ("same", [3, 2, 3, 2]),
+    ] {
+        for (name, corners) in [(format!("bilinear_{name}"), false), (format!("bilinear_{name}_corners"), true)] {
+            let f = |v: &[Var]| ops::upsample_bilinear(&v[0], height, width, corners);
+            check(&name, f, &[("x", fill(1, &[1, h, w, 2]))], &[None]);
+        }
+    }
+}
+
+#[test]
+fn gelu_equals_pytorch() {
+    let mut x: Vec<f64> = values(&fill(1, &[40])).iter().map(|v| v * 8.0).collect();
+    x.extend([0.0, -0.0, 1e-9, -1e-300, 6.5, -6.5, 40.0, -40.0]);
+    check("gelu", |v| ops::gelu(&v[0]), &[("x", Tensor::new(x, &Device::Cpu).unwrap())], &[None]);
+}
+
+#[test]
+fn group_norm_equals_pytorch() {
+    for (name, [n, h, w, c], groups, relu) in [
+        ("group_norm", [2, 3, 4, 6], 3, false),
+        ("group_norm_relu", [2, 3, 4, 6], 2, true),
+        ("group_norm_whole", [1, 2, 3, 5], 1, false),
+    ] {
+        let x = fill(1, &[n, h, w, c]).affine(3.0, 10.0).unwrap();
+        let leaves = [("x", x), ("g", fill(2, &[c])), ("b", fill(3, &[c]))];
+        let f = |v: &[Var]| ops::group_norm(&v[0], &v[1], &v[2], groups, 1e-5, relu);
+        check(name, f, &leaves, &[None, None, None]);
+    }
 }
 
 #[test]

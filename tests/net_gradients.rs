@@ -81,10 +81,82 @@ fn convolution() {
         (2, 48, 41, 3, 4, 3, 1, 1),
     ] {
         let inputs = [random(1, &[n, h, w, ci]), random(2, &[k, k, ci, co]), random(3, &[co])];
-        let config = Conv2dConfig { stride, padding };
+        let config = Conv2dConfig { stride, padding, ..Conv2dConfig::default() };
         let name = format!("conv2d {n}x{h}x{w}x{ci} to {co}, kernel {k}, {config:?}");
         check_linear(&name, |v| ops::conv2d(&v[0], &v[1], Some(&v[2]), config), &inputs);
         check_linear(&name, |v| ops::conv2d(&v[0], &v[1], None, config), &inputs[..2]);
+    }
+}
+
+#[test]
+fn dilated_and_grouped_convolution() {
+    for ([n, h, w, ci, co, k], [stride, padding, dilation, groups]) in [
+        ([1, 1, 1, 1, 1, 3], [1, 2, 2, 1]),
+        ([2, 7, 5, 3, 2, 3], [1, 3, 3, 1]),
+        ([1, 9, 8, 2, 3, 3], [2, 2, 2, 1]),
+        ([1, 7, 9, 37, 1, 3], [2, 0, 3, 1]),
+        ([2, 5, 3, 6, 4, 3], [1, 1, 1, 2]),
+        ([1, 6, 7, 4, 6, 5], [3, 4, 2, 2]),
+        ([1, 5, 4, 74, 2, 1], [2, 1, 1, 2]),
+        // Depthwise: in all block widths, with several outputs a channel, on several rows of partial sums.
+        ([1, 1, 1, 2, 2, 3], [1, 1, 1, 2]),
+        ([1, 5, 7, 37, 37, 3], [1, 1, 1, 37]),
+        ([2, 6, 5, 41, 41, 3], [2, 2, 2, 41]),
+        ([1, 7, 5, 5, 10, 3], [2, 1, 1, 5]),
+        ([1, 4, 3, 37, 74, 1], [1, 0, 1, 37]),
+        ([1, 8, 6, 3, 3, 2], [1, 3, 5, 3]),
+        ([2, 37, 5, 2, 2, 5], [1, 2, 1, 2]),
+    ] {
+        let inputs = [random(1, &[n, h, w, ci]), random(2, &[k, k, ci / groups, co]), random(3, &[co])];
+        let config = Conv2dConfig { stride, padding, dilation, groups };
+        let name = format!("conv2d {n}x{h}x{w}x{ci} to {co}, kernel {k}, {config:?}");
+        check_linear(&name, |v| ops::conv2d(&v[0], &v[1], Some(&v[2]), config), &inputs);
+        check_linear(&name, |v| ops::conv2d(&inputs[0], &v[0], Some(&v[1]), config), &inputs[1..]);
+    }
+}
+
+#[test]
+fn bilinear_resampling() {
+    for ([n, h, w, c], [height, width]) in [
+        ([1, 1, 1, 1], [3, 2]),
+        ([1, 3, 5, 1], [6, 10]),
+        ([2, 3, 2, 37], [7, 5]),
+        ([1, 7, 9, 2], [3, 4]),
+        ([1, 5, 4, 3], [1, 9]),
+        ([1, 5, 4, 3], [5, 4]),
+    ] {
+        for corners in [false, true] {
+            let name = format!("upsample_bilinear {n}x{h}x{w}x{c} to {height}x{width}, corners {corners}");
+            check_linear(&name, |v| ops::upsample_bilinear(&v[0], height, width, corners), &[random(1, &[n, h, w, c])]);
+        }
+    }
+}
+
+#[test]
+fn gaussian_error_unit() {
+    for shape in [[1, 1, 1, 1], [2, 5, 7, 3], [1, 3, 2, 37]] {
+        check("gelu", |v| ops::gelu(&v[0]), &[random(1, &shape).affine(2.0, 0.0).unwrap()]);
+    }
+}
+
+#[test]
+fn group_normalisation() {
+    for (shape, groups) in [
+        ([1, 3, 5, 1], 1),
+        ([2, 4, 3, 37], 1),
+        ([2, 3, 2, 37], 37),
+        ([3, 1, 2, 6], 3),
+        ([1, 1, 1, 8], 2),
+        ([1, 60, 50, 6], 2),
+    ] {
+        let channels = shape[3];
+        let x = random(1, &shape).affine(2.0, 5.0).unwrap();
+        let inputs = [x.clone(), random(2, &[channels]), random(3, &[channels])];
+        let name = format!("group_norm {shape:?}, {groups} groups");
+        check(&name, |v| ops::group_norm(&v[0], &v[1], &v[2], groups, 1e-5, false), &inputs);
+        // A shift that is large against the step keeps the rectifier's kink away from every value that is checked.
+        let inputs = [x, random(2, &[channels]), random(4, &[channels]).affine(0.0, 0.1).unwrap()];
+        check(&name, |v| ops::group_norm(&v[0], &v[1], &v[2], groups, 1e-5, true), &inputs);
     }
 }
 

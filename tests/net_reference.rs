@@ -26,35 +26,56 @@ fn assert_close(found: &Tensor, expected: &[f64]) {
 
 #[test]
 fn convolution_equals_the_loops() {
-    for ([n, h, w, ci, co, k], stride, padding) in [
-        ([2, 9, 11, 3, 5, 3], 1, 1),
-        ([1, 1, 7, 37, 1, 3], 1, 1),
-        ([1, 8, 9, 2, 3, 3], 2, 1),
-        ([1, 9, 9, 2, 3, 3], 3, 0),
-        ([1, 70, 61, 6, 16, 3], 1, 1),
-        ([1, 6, 7, 4, 2, 5], 2, 2),
-        ([2, 5, 4, 3, 37, 1], 1, 0),
+    for ([n, h, w, ci, co, k], [stride, padding, dilation, groups]) in [
+        ([2, 9, 11, 3, 5, 3], [1, 1, 1, 1]),
+        ([1, 1, 7, 37, 1, 3], [1, 1, 1, 1]),
+        ([1, 8, 9, 2, 3, 3], [2, 1, 1, 1]),
+        ([1, 9, 9, 2, 3, 3], [3, 0, 1, 1]),
+        ([1, 70, 61, 6, 16, 3], [1, 1, 1, 1]),
+        ([1, 6, 7, 4, 2, 5], [2, 2, 1, 1]),
+        ([2, 5, 4, 3, 37, 1], [1, 0, 1, 1]),
+        ([2, 9, 11, 3, 5, 3], [1, 2, 2, 1]),
+        ([1, 13, 9, 2, 37, 3], [2, 4, 4, 1]),
+        ([2, 9, 8, 6, 9, 3], [1, 1, 1, 3]),
+        ([1, 9, 8, 4, 74, 3], [2, 3, 3, 2]),
+        ([2, 9, 11, 37, 37, 3], [1, 1, 1, 37]),
+        ([1, 20, 15, 4, 8, 5], [3, 4, 2, 4]),
     ] {
-        let (x, wt, b) = (random(1, n * h * w * ci), random(2, k * k * ci * co), random(3, co));
-        let (oh, ow) = ((h + 2 * padding - k) / stride + 1, (w + 2 * padding - k) / stride + 1);
+        let in_group = ci / groups;
+        let (x, wt, b) = (random(1, n * h * w * ci), random(2, k * k * in_group * co), random(3, co));
+        let extent = |size| (size + 2 * padding - dilation * (k - 1) - 1) / stride + 1;
+        let (oh, ow) = (extent(h), extent(w));
         let mut y = Vec::new();
         for (image, oy, ox, o) in indices([n, oh, ow, co]) {
             let mut sum = b[o];
-            for (ky, kx, i, _) in indices([k, k, ci, 1]) {
-                let (sy, sx) = ((oy * stride + ky).wrapping_sub(padding), (ox * stride + kx).wrapping_sub(padding));
+            let first = o / (co / groups) * in_group;
+            for (ky, kx, i, _) in indices([k, k, in_group, 1]) {
+                let source = |out, tap| usize::wrapping_sub(out * stride + tap * dilation, padding);
+                let (sy, sx) = (source(oy, ky), source(ox, kx));
                 if sy < h && sx < w {
-                    sum += x[((image * h + sy) * w + sx) * ci + i] * wt[((ky * k + kx) * ci + i) * co + o];
+                    sum +=
+                        x[((image * h + sy) * w + sx) * ci + first + i] * wt[((ky * k + kx) * in_group + i) * co + o];
                 }
             }
             y.push(sum);
         }
-        let (x, wt, b) = (tensor(&x, &[n, h, w, ci]), tensor(&wt, &[k, k, ci, co]), tensor(&b, &[co]));
-        let config = Conv2dConfig { stride, padding };
+        let (x, wt, b) = (tensor(&x, &[n, h, w, ci]), tensor(&wt, &[k, k, in_group, co]), tensor(&b, &[co]));
+        let config = Conv2dConfig { stride, padding, dilation, groups };
         let found = ops::conv2d(&x, &wt, Some(&b), config).unwrap();
         assert_eq!(found.dims(), [n, oh, ow, co]);
         assert_close(&found, &y);
         let rectified: Vec<f64> = y.iter().map(|v| v.max(0.0)).collect();
         assert_close(&ops::conv2d_relu(&x, &wt, &b, config).unwrap(), &rectified);
+    }
+}
+
+#[test]
+fn a_convolution_that_keeps_the_size_still_does_when_dilated() {
+    let x = tensor(&random(1, 9 * 11 * 4), &[1, 9, 11, 4]);
+    for (kernel, dilation, groups) in [(3, 1, 1), (3, 6, 2), (5, 2, 4), (1, 3, 1)] {
+        let w = tensor(&random(2, kernel * kernel * 4 / groups * 4), &[kernel, kernel, 4 / groups, 4]);
+        let config = Conv2dConfig::same(kernel).dilated(dilation).grouped(groups);
+        assert_eq!(ops::conv2d(&x, &w, None, config).unwrap().dims(), x.dims(), "{config:?}");
     }
 }
 
@@ -102,6 +123,108 @@ fn batch_norm_keeps_its_digits_far_from_zero() {
 }
 
 #[test]
+fn bilinear_resampling_equals_the_loops() {
+    for ([n, h, w, c], [height, width]) in [([2, 3, 5, 37], [7, 9]), ([1, 8, 6, 2], [3, 17]), ([1, 1, 2, 1], [4, 1])] {
+        let x = random(1, n * h * w * c);
+        for corners in [false, true] {
+            // Where a place along an axis lies: the pixel before it, the one after it, and how far it is from the former.
+            let source = |at: usize, size: usize, out: usize| {
+                let at = match (corners, out) {
+                    (true, 1) => 0.0,
+                    (true, _) => at as f64 * (size - 1) as f64 / (out - 1) as f64,
+                    (false, _) => ((at as f64 + 0.5) * size as f64 / out as f64 - 0.5).clamp(0.0, (size - 1) as f64),
+                };
+                (at.floor() as usize, at.ceil() as usize, at - at.floor())
+            };
+            let mut y = Vec::new();
+            for (image, oy, ox, i) in indices([n, height, width, c]) {
+                let value = |sy: usize, sx: usize| x[((image * h + sy) * w + sx) * c + i];
+                let ((top, bottom, down), (left, right, across)) = (source(oy, h, height), source(ox, w, width));
+                let row = |sy| value(sy, left) * (1.0 - across) + value(sy, right) * across;
+                y.push(row(top) * (1.0 - down) + row(bottom) * down);
+            }
+            let found = ops::upsample_bilinear(&tensor(&x, &[n, h, w, c]), height, width, corners).unwrap();
+            assert_eq!(found.dims(), [n, height, width, c]);
+            assert_close(&found, &y);
+        }
+    }
+}
+
+#[test]
+fn group_norm_equals_the_loops() {
+    for ([n, h, w, c], groups) in [([2, 3, 5, 6], 3), ([1, 7, 4, 37], 1), ([2, 2, 3, 37], 37), ([1, 60, 55, 8], 2)] {
+        let (x, gamma, beta) = (random(1, n * h * w * c), random(2, c), random(3, c));
+        let mut y = vec![0.0; x.len()];
+        let width = c / groups;
+        for (image, group, ..) in indices([n, groups, 1, 1]) {
+            let places =
+                || indices([h, w, width, 1]).map(|(y, x, i, _)| (((image * h + y) * w + x) * c, group * width + i));
+            let count = places().count() as f64;
+            let mean = places().map(|(at, i)| x[at + i]).sum::<f64>() / count;
+            let variance = places().map(|(at, i)| (x[at + i] - mean).powi(2)).sum::<f64>() / count;
+            for (at, i) in places() {
+                y[at + i] = (x[at + i] - mean) / (variance + 1e-5).sqrt() * gamma[i] + beta[i];
+            }
+        }
+        let (x, gamma, beta) = (tensor(&x, &[n, h, w, c]), tensor(&gamma, &[c]), tensor(&beta, &[c]));
+        assert_close(&ops::group_norm(&x, &gamma, &beta, groups, 1e-5, false).unwrap(), &y);
+        let rectified: Vec<f64> = y.iter().map(|v| v.max(0.0)).collect();
+        assert_close(&ops::group_norm(&x, &gamma, &beta, groups, 1e-5, true).unwrap(), &rectified);
+    }
+}
+
+#[test]
+fn group_norm_keeps_its_digits_far_from_zero() {
+    // As for batch_norm: a mean far above the deviation, of two channels that are joined.
+    let x: Vec<f32> = random(1, 20_000).iter().map(|v| (1e4 + v) as f32).collect();
+    let exact: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
+    let mean = exact.iter().sum::<f64>() / exact.len() as f64;
+    let variance = exact.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / exact.len() as f64;
+    let (one, zero) =
+        (Tensor::new(&[1f32, 1.0], &Device::Cpu).unwrap(), Tensor::new(&[0f32, 0.0], &Device::Cpu).unwrap());
+    let x = Tensor::from_vec(x, (1, 100, 100, 2), &Device::Cpu).unwrap();
+    let y = ops::group_norm(&x, &one, &zero, 1, 1e-5, false).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    for (y, x) in y.iter().zip(&exact) {
+        // A rounding of x or of the mean is worth 1e-3 here.
+        assert!((f64::from(*y) - (x - mean) / variance.sqrt()).abs() < 4e-3, "{y} of {x}");
+    }
+}
+
+/// The error function by its series `2 / sqrt(pi) * sum (-1)^n z^(2n+1) / (n! (2n+1))`, which is exact enough where its
+/// terms stay small.
+fn erf(z: f64) -> f64 {
+    let (mut power, mut sum) = (z, z);
+    for n in 1..60 {
+        power *= -z * z / f64::from(n);
+        sum += power / f64::from(2 * n + 1);
+    }
+    sum * 2.0 / std::f64::consts::PI.sqrt()
+}
+
+#[test]
+fn gelu_equals_the_series_of_the_error_function() {
+    let x: Vec<f64> = (-300..=300).map(|i| f64::from(i) * 0.01).collect();
+    let expected: Vec<f64> = x.iter().map(|x| 0.5 * x * (1.0 + erf(x / 2f64.sqrt()))).collect();
+    let x = tensor(&x, &[601]);
+    let found = ops::gelu(&x).unwrap();
+    let error = (&found - tensor(&expected, &[601])).unwrap().abs().unwrap().max_all().unwrap();
+    assert!(error.to_scalar::<f64>().unwrap() < 1e-12);
+    let single = ops::gelu(&x.to_dtype(candle_core::DType::F32).unwrap()).unwrap();
+    let error = (found - single.to_dtype(candle_core::DType::F64).unwrap()).unwrap().abs().unwrap().max_all().unwrap();
+    assert!(error.to_scalar::<f64>().unwrap() < 4e-7);
+}
+
+#[test]
+fn gelu_of_huge_values_is_the_value_or_zero_and_keeps_nan() {
+    let x = Tensor::new(&[1e30f32, -1e30, f32::INFINITY, f32::NAN, -13.0], &Device::Cpu).unwrap();
+    let y = ops::gelu(&x).unwrap().to_vec1::<f32>().unwrap();
+    assert_eq!(y[..3], [1e30, 0.0, f32::INFINITY]);
+    assert!(y[3].is_nan());
+    // 13 deviations below 0 there are still digits.
+    assert!((f64::from(y[4]) / -7.95e-38 - 1.0).abs() < 0.01, "{}", y[4]);
+}
+
+#[test]
 fn softmax_sums_to_one_and_stands_huge_logits() {
     let x = tensor(&[1.0, 2.0, 3.0, 1e300, -1e300, 1e300], &[1, 1, 2, 3]);
     let e: Vec<f64> = [1.0, 2.0, 3.0f64].iter().map(|v| v.exp()).collect();
@@ -125,6 +248,16 @@ fn operands_that_do_not_fit_are_refused_by_name() {
         ("max_pool2x2", ops::max_pool2x2(&image(&[1, 1, 4, 3]))),
         ("concat_channels", ops::concat_channels(&x, &image(&[1, 4, 5, 3]))),
         ("batch_norm", ops::batch_norm(&x, &image(&[2]), &image(&[3]), 1e-5, true).map(|r| r.0)),
+        ("conv2d", ops::conv2d(&x, &image(&[3, 3, 3, 2]), None, same.dilated(0))),
+        ("conv2d", ops::conv2d(&x, &image(&[3, 3, 1, 4]), None, same.grouped(3))),
+        ("conv2d", ops::conv2d(&x, &image(&[3, 3, 3, 2]), None, same.grouped(0))),
+        ("conv2d", ops::conv2d(&x, &image(&[3, 3, 3, 2]), None, Conv2dConfig::default().dilated(2))),
+        ("upsample_bilinear", ops::upsample_bilinear(&x, 0, 4, false)),
+        ("upsample_bilinear", ops::upsample_bilinear(&image(&[4, 4, 3]), 8, 8, true)),
+        ("group_norm", ops::group_norm(&x, &image(&[3]), &image(&[3]), 2, 1e-5, true)),
+        ("group_norm", ops::group_norm(&x, &image(&[3]), &image(&[3]), 0, 1e-5, true)),
+        ("group_norm", ops::group_norm(&x, &image(&[2]), &image(&[3]), 1, 1e-5, true)),
+        ("gelu", ops::gelu(&x.to_dtype(candle_core::DType::U8).unwrap())),
         ("relu", ops::relu(&x.to_dtype(candle_core::DType::U8).unwrap())),
     ];
     for (i, (name, result)) in cases.into_iter().enumerate() {

@@ -48,6 +48,29 @@ fn operators() {
 }
 
 #[test]
+fn operators_of_dilated_grouped_and_normalised_networks() {
+    let same = ops::Conv2dConfig::same(3);
+    for ([n, size, ci, co], config) in [
+        ([2, 64, 6, 16], same.dilated(2)),
+        ([1, 33, 40, 24], same.grouped(4)),
+        ([2, 45, 37, 37], same.grouped(37)),
+        ([1, 64, 16, 32], ops::Conv2dConfig { stride: 2, ..same.dilated(3).grouped(16) }),
+    ] {
+        let x = Var::from_tensor(&random(1, &[n, size, size, ci])).unwrap();
+        let w = Var::from_tensor(&random(2, &[3, 3, ci / config.groups, co])).unwrap();
+        let b = Var::from_tensor(&random(3, &[co])).unwrap();
+        let groups = if co % 4 == 0 { 4 } else { 1 };
+        assert_same_bits(&format!("{config:?}, group_norm, gelu, upsample_bilinear"), || {
+            let y = ops::conv2d(&x, &w, Some(&b), config).unwrap();
+            let y = ops::group_norm(&y, &b, &b, groups, 1e-5, true).unwrap();
+            let y = ops::upsample_bilinear(&ops::gelu(&y).unwrap(), 77, 50, false).unwrap();
+            let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+            [&x, &w, &b].iter().map(|v| bits(grads.get(v).unwrap())).chain([bits(&y)]).collect()
+        });
+    }
+}
+
+#[test]
 fn a_training_step_of_a_unet() {
     let config = ModelConfig::UNet(UNetConfig { width: 8, depth: 3 });
     let x = random(1, &[3, 48, 64, 4]);

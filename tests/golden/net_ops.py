@@ -60,6 +60,17 @@ for name, (n, h, w, ci, co, k, stride, pad) in {
     x, wt, b = leaf(fill(1, n, h, w, ci)), leaf(fill(2, co, ci, k, k)), leaf(fill(3, co))
     record(name, nhwc(F.conv2d(nchw(x), wt, b, stride, pad)), dict(x=x, w=wt, b=b))
 
+for name, (n, h, w, ci, co, k, stride, pad, dilation, groups) in {
+    "conv_dilated": (1, 7, 6, 2, 3, 3, 1, 2, 2, 1),
+    "conv_dilated_stride2": (1, 8, 7, 2, 2, 3, 2, 3, 3, 1),
+    "conv_grouped": (1, 4, 5, 4, 6, 3, 1, 1, 1, 2),
+    "conv_grouped_dilated_stride2": (1, 7, 6, 6, 3, 3, 2, 2, 2, 3),
+    "conv_depthwise": (2, 4, 3, 9, 9, 3, 1, 1, 1, 9),
+    "conv_depthwise_dilated_stride2": (1, 7, 6, 3, 6, 3, 2, 2, 2, 3),
+}.items():
+    x, wt, b = leaf(fill(1, n, h, w, ci)), leaf(fill(2, co, ci // groups, k, k)), leaf(fill(3, co))
+    record(name, nhwc(F.conv2d(nchw(x), wt, b, stride, pad, dilation, groups)), dict(x=x, w=wt, b=b))
+
 x, wt, b = leaf(fill(1, 2, 3, 5, 4)), leaf(fill(2, 4, 3, 2, 2)), leaf(fill(3, 3))
 record("conv_transpose", nhwc(F.conv_transpose2d(nchw(x), wt, b, 2)), dict(x=x, w=wt, b=b))
 
@@ -68,6 +79,30 @@ record("max_pool", nhwc(F.max_pool2d(nchw(x), 2)), dict(x=x))
 
 x = leaf(fill(1, 2, 3, 4, 3))
 record("upsample", nhwc(F.interpolate(nchw(x), scale_factor=2, mode="nearest")), dict(x=x))
+
+for name, (h, w, height, width) in {
+    "double": (3, 4, 6, 8),
+    "odd": (3, 5, 8, 7),
+    "smaller": (5, 7, 3, 2),
+    "one": (1, 3, 4, 1),
+    "same": (3, 2, 3, 2),
+}.items():
+    for corners in (False, True):
+        x = leaf(fill(1, 1, h, w, 2))
+        y = F.interpolate(nchw(x), (height, width), mode="bilinear", align_corners=corners)
+        record(f"bilinear_{name}_corners" if corners else f"bilinear_{name}", nhwc(y), dict(x=x))
+
+x = leaf(torch.cat([fill(1, 40) * 8, torch.tensor([0.0, -0.0, 1e-9, -1e-300, 6.5, -6.5, 40.0, -40.0])]))
+record("gelu", F.gelu(x), dict(x=x))
+
+for name, (n, h, w, c, groups, relu) in {
+    "group_norm": (2, 3, 4, 6, 3, False),
+    "group_norm_relu": (2, 3, 4, 6, 2, True),
+    "group_norm_whole": (1, 2, 3, 5, 1, False),
+}.items():
+    x, g, b = leaf(fill(1, n, h, w, c) * 3 + 10), leaf(fill(2, c)), leaf(fill(3, c))
+    y = F.group_norm(nchw(x), groups, g, b, 1e-5)
+    record(name, nhwc(F.relu(y) if relu else y), dict(x=x, g=g, b=b))
 
 for relu in (False, True):
     x, g, b = leaf(fill(1, 2, 5, 3, 4) * 3 + 10), leaf(fill(2, 4)), leaf(fill(3, 4))

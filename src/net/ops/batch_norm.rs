@@ -29,7 +29,7 @@ pub struct BatchStatistics {
 }
 
 impl BatchStatistics {
-    fn inverse_deviation<T: Element>(&self, eps: f64) -> Vec<T> {
+    pub(super) fn inverse_deviation<T: Element>(&self, eps: f64) -> Vec<T> {
         self.variance.iter().map(|v| T::from_f64(1.0 / (v + eps).sqrt())).collect()
     }
 
@@ -68,7 +68,7 @@ struct BatchNorm {
 
 /// Mean and biased variance a channel. Within a chunk the mean comes first and the squares are around it; chunks are
 /// joined by Chan's formula in f64. So a mean far from 0 costs no digits.
-fn statistics<T: Element>(x: &[T], channels: usize) -> BatchStatistics {
+pub(super) fn statistics<T: Element>(x: &[T], channels: usize) -> BatchStatistics {
     let count = x.len() / channels;
     let parts = chunks::map(count, channels, |a, b| chunk_moments(&x[a * channels..b * channels], channels));
     let (mut mean, mut squares, mut seen) = (vec![0.0; channels], vec![0.0; channels], 0.0);
@@ -103,27 +103,49 @@ fn chunk_moments<T: Element>(x: &[T], channels: usize) -> (Vec<T>, Vec<T>, usize
     (mean, simd::fold(&squares, channels), count)
 }
 
+/// What the rectifier, where there is one, does not let a value fall below.
+fn floor<T: Element>(relu: bool) -> T {
+    T::from_f64(if relu { 0.0 } else { f64::NEG_INFINITY })
+}
+
 /// `y = x * scale + shift`, rectified where asked.
-fn affine<T: Element>(x: &[T], scale: &[T], shift: &[T], relu: bool) -> Vec<T> {
-    let step = chunks::rows(scale.len()) * scale.len();
-    let (scale, shift) = (simd::repeat(scale), simd::repeat(shift));
-    let floor = T::from_f64(if relu { 0.0 } else { f64::NEG_INFINITY });
-    in_chunks(x.len(), step, |number, y| {
-        let x = &x[number * step..];
+pub(super) struct Affine<T> {
+    /// A value a channel, repeated to wide rows.
+    scale: Vec<T>,
+    shift: Vec<T>,
+    floor: T,
+    channels: usize,
+}
+
+impl<T: Element> Affine<T> {
+    pub(super) fn new(scale: &[T], shift: &[T], relu: bool) -> Self {
+        let channels = scale.len();
+        Self { scale: simd::repeat(scale), shift: simd::repeat(shift), floor: floor(relu), channels }
+    }
+
+    /// Of all pixels.
+    fn of(&self, x: &[T]) -> Vec<T> {
+        let step = chunks::rows(self.channels) * self.channels;
+        in_chunks(x.len(), step, |number, y| self.write(&x[number * step..], y))
+    }
+
+    /// Of the pixels of `y`, on the calling thread.
+    pub(super) fn write(&self, x: &[T], y: &mut [T]) {
+        let width = self.scale.len();
         simd::dispatch(|| {
-            for (y, x) in y.chunks_mut(scale.len()).zip(x.chunks(scale.len())) {
-                for (((y, x), a), b) in y.iter_mut().zip(x).zip(&scale).zip(&shift) {
+            for (y, x) in y.chunks_mut(width).zip(x.chunks(width)) {
+                for (((y, x), a), b) in y.iter_mut().zip(x).zip(&self.scale).zip(&self.shift) {
                     let v = *x * *a + *b;
                     // Not `max`: a NaN must come through, so that training sees it.
-                    *y = if v <= floor { floor } else { v };
+                    *y = if v <= self.floor { self.floor } else { v };
                 }
             }
         });
-    })
+    }
 }
 
 /// Operands of the backward pass, rows of channels repeated.
-struct Saved<'a, T> {
+pub(super) struct Saved<'a, T> {
     x: &'a [T],
     dy: &'a [T],
     channels: usize,
@@ -140,9 +162,27 @@ fn gated<T: Element>(x: T, dy: T, scale: T, shift: T, floor: T) -> T {
     if x * scale + shift <= floor { T::ZERO } else { dy }
 }
 
-impl<T: Element> Saved<'_, T> {
+impl<'a, T: Element> Saved<'a, T> {
+    /// From the statistics and what [`scale_and_shift`] made of them.
+    pub(super) fn new(
+        [x, dy]: [&'a [T]; 2],
+        found: &BatchStatistics,
+        (scale, shift): (&[T], &[T]),
+        relu: bool,
+    ) -> Self {
+        Self {
+            x,
+            dy,
+            channels: scale.len(),
+            mean: simd::repeat(&found.mean_as()),
+            scale: simd::repeat(scale),
+            shift: simd::repeat(shift),
+            floor: floor(relu),
+        }
+    }
+
     /// `(sum dy, sum dy * (x - mean))` with `dy` after the rectifier's gate.
-    fn sums(&self) -> (Vec<T>, Vec<T>) {
+    pub(super) fn sums(&self) -> (Vec<T>, Vec<T>) {
         let (channels, width) = (self.channels, self.mean.len());
         let parts = chunks::map(self.x.len() / channels, channels, |a, b| {
             let (mut sum, mut dot) = (vec![T::ZERO; width], vec![T::ZERO; width]);
@@ -168,27 +208,34 @@ impl<T: Element> Saved<'_, T> {
     }
 
     /// Gradient of the input, `a * dy + b * (x - mean) + c` with `a`, `b`, `c` known a channel.
-    fn dx(&self, [a, b, c]: [&[T]; 3]) -> Vec<T> {
-        let (a, b, c) = (simd::repeat(a), simd::repeat(b), simd::repeat(c));
-        let (width, step) = (self.mean.len(), chunks::rows(self.channels) * self.channels);
-        in_chunks(self.x.len(), step, |number, dx| {
-            let (x, dy) = (&self.x[number * step..], &self.dy[number * step..]);
-            simd::dispatch(|| {
-                for (dx, (x, dy)) in dx.chunks_mut(width).zip(x.chunks(width).zip(dy.chunks(width))) {
-                    let gate = self.scale.iter().zip(&self.shift).zip(&self.mean);
-                    let parameters = a.iter().zip(&b).zip(&c);
-                    let inputs = x.iter().zip(dy).zip(gate).zip(parameters);
-                    for (dx, (((x, dy), ((scale, shift), mean)), ((a, b), c))) in dx.iter_mut().zip(inputs) {
-                        *dx = *a * gated(*x, *dy, *scale, *shift, self.floor) + (*b * (*x - *mean) + *c);
-                    }
+    fn dx(&self, slopes: [&[T]; 3]) -> Vec<T> {
+        let (slopes, step) = (slopes.map(simd::repeat), chunks::rows(self.channels) * self.channels);
+        in_chunks(self.x.len(), step, |number, dx| self.write_dx(&slopes, number * step, dx))
+    }
+
+    /// The gradient of the pixels from value `first` on, on the calling thread; the slopes are repeated to wide rows.
+    pub(super) fn write_dx(&self, [a, b, c]: &[Vec<T>; 3], first: usize, dx: &mut [T]) {
+        let (x, dy, width) = (&self.x[first..], &self.dy[first..], self.mean.len());
+        simd::dispatch(|| {
+            for (dx, (x, dy)) in dx.chunks_mut(width).zip(x.chunks(width).zip(dy.chunks(width))) {
+                let gate = self.scale.iter().zip(&self.shift).zip(&self.mean);
+                let parameters = a.iter().zip(b).zip(c);
+                let inputs = x.iter().zip(dy).zip(gate).zip(parameters);
+                for (dx, (((x, dy), ((scale, shift), mean)), ((a, b), c))) in dx.iter_mut().zip(inputs) {
+                    *dx = *a * gated(*x, *dy, *scale, *shift, self.floor) + (*b * (*x - *mean) + *c);
                 }
-            });
-        })
+            }
+        });
     }
 }
 
 /// `(scale, shift)` such that the normalised value is `x * scale + shift`.
-fn scale_and_shift<T: Element>(found: &BatchStatistics, inverse: &[T], gamma: &[T], beta: &[T]) -> (Vec<T>, Vec<T>) {
+pub(super) fn scale_and_shift<T: Element>(
+    found: &BatchStatistics,
+    inverse: &[T],
+    gamma: &[T],
+    beta: &[T],
+) -> (Vec<T>, Vec<T>) {
     let scale: Vec<T> = inverse.iter().zip(gamma).map(|(i, g)| *i * *g).collect();
     let at_mean = scale.iter().zip(&found.mean).map(|(s, m)| s.to_f64() * m);
     let shift = beta.iter().zip(at_mean).map(|(b, m)| T::from_f64(b.to_f64() - m)).collect();
@@ -199,7 +246,7 @@ impl BatchNorm {
     fn forward<T: Element>(&self, x: &[T], gamma: &[T], beta: &[T]) -> Vec<T> {
         let found = self.statistics.get_or_init(|| statistics(x, gamma.len()));
         let (scale, shift) = scale_and_shift(found, &found.inverse_deviation(self.eps), gamma, beta);
-        affine(x, &scale, &shift, self.relu)
+        Affine::new(&scale, &shift, self.relu).of(x)
     }
 
     fn backward<T: Element>(&self, x: &Tensor, gamma: &Tensor, beta: &Tensor, dy: &Tensor) -> Result<[Tensor; 3]> {
@@ -207,15 +254,7 @@ impl BatchNorm {
         let (hx, hg, hb, hdy) = (host(NAME, x), host(NAME, gamma), host(NAME, beta), host(NAME, dy));
         let inverse = found.inverse_deviation::<T>(self.eps);
         let (scale, shift) = scale_and_shift(found, &inverse, hg.slice()?, hb.slice()?);
-        let saved = Saved::<T> {
-            x: hx.slice()?,
-            dy: hdy.slice()?,
-            channels: inverse.len(),
-            mean: simd::repeat(&found.mean_as()),
-            scale: simd::repeat(&scale),
-            shift: simd::repeat(&shift),
-            floor: T::from_f64(if self.relu { 0.0 } else { f64::NEG_INFINITY }),
-        };
+        let saved = Saved::<T>::new([hx.slice()?, hdy.slice()?], found, (&scale, &shift), self.relu);
         let (dbeta, dot) = saved.sums();
         let dgamma: Vec<T> = dot.iter().zip(&inverse).map(|(d, i)| *d * *i).collect();
         let per_pixel = T::from_f64(1.0 / found.count as f64);

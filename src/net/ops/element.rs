@@ -8,22 +8,28 @@ pub(crate) trait Element: WithDType {
     const ZERO: Self;
     /// e to the power of `self`.
     fn exp(self) -> Self;
+    /// Complement of the error function, to the type's last digits.
+    fn erfc(self) -> Self;
 }
 
 macro_rules! element {
-    ($t:ty) => {
+    ($t:ty, $erfc:path) => {
         impl Element for $t {
             const ZERO: Self = 0.0;
             #[inline(always)]
             fn exp(self) -> Self {
                 <$t>::exp(self)
             }
+            #[inline(always)]
+            fn erfc(self) -> Self {
+                $erfc(self)
+            }
         }
     };
 }
 
-element!(f32);
-element!(f64);
+element!(f32, libm::erfcf);
+element!(f64, libm::erfc);
 
 /// Runs a generic body with `$t` bound to the floating-point type behind `$dtype`.
 macro_rules! with_float {

@@ -29,7 +29,7 @@ fn gather_run<T: Element>(view: &View, source: &[T], [image, y, x]: [usize; 3], 
             None => columns.for_each(|c| c.fill(T::ZERO)),
             Some(sy) => {
                 let row = &source[(image * view.height + sy) * row_len..][..row_len];
-                if view.multiply == 1 && view.divide == 1 {
+                if view.multiply == 1 && view.divide == 1 && view.spacing == 1 {
                     columns.enumerate().for_each(|(i, c)| copy_window(view, row, (x + i) as isize + view.offset, c));
                 } else {
                     columns.enumerate().for_each(|(i, c)| copy_taps(view, row, x + i, c));
@@ -56,7 +56,7 @@ fn copy_window<T: Element>(view: &View, row: &[T], start: isize, column: &mut [T
     }
 }
 
-/// Taps one by one, for strides other than 1.
+/// Taps one by one, for strides and dilations other than 1.
 fn copy_taps<T: Element>(view: &View, row: &[T], x: usize, column: &mut [T]) {
     for (kx, tap) in column.chunks_exact_mut(view.channels).enumerate() {
         match view.source(x, kx, view.width) {

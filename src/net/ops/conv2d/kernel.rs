@@ -1,5 +1,5 @@
-//! Convolution on slices. 3x3 kernels with stride 1 go to [`winograd`]; what follows here is for all others: cache-sized
-//! tiles of gathered columns, one matrix product a tile.
+//! Convolution on slices. Groups of channels go to [`groups`], dense 3x3 kernels with stride 1 to [`winograd`]; what
+//! follows here is for all others: cache-sized tiles of gathered columns, one matrix product a tile.
 //!
 //! Forward: `y[p, :] = columns(x)[p, :] * W` with `W: [k*k*Ci, Co]`.
 //! Backward: with the columns of the output gradient, gathered once a tile,
@@ -15,6 +15,7 @@ use super::super::matmul::{Into, Mat, matmul};
 use super::super::simd;
 use super::gather::gather;
 use super::geometry::{Geometry, View};
+use super::groups;
 use super::winograd::{self, Finish};
 
 /// Values in a tile of columns: 256 KiB of f32, a part of a second-level cache.
@@ -22,7 +23,7 @@ const TILE_VALUES: usize = 64 * 1024;
 /// A tile has at least this many pixels, so that reading the weights is paid for.
 const TILE_PIXELS: usize = 128;
 /// Partial sums of the weight gradient. Fixed, so that the sum's order does not depend on the number of threads.
-const GROUPS: usize = 16;
+const PARTS: usize = 16;
 
 /// Pixels in a tile whose pixels see `depth` values each.
 fn tile_pixels(depth: usize) -> usize {
@@ -38,8 +39,11 @@ pub(super) enum Epilogue {
     Relu,
 }
 
-/// `y: [N, OH, OW, Co]` from `x: [N, H, W, Ci]` and `w: [k, k, Ci, Co]`.
+/// `y: [N, OH, OW, Co]` from `x: [N, H, W, Ci]` and `w: [k, k, Ci / groups, Co]`.
 pub(super) fn forward<T: Lanes>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>, then: Epilogue) -> Vec<T> {
+    if g.config.groups > 1 {
+        return groups::forward(g, x, w, bias, then);
+    }
     if winograd::fits(g) {
         return winograd::forward(g, x, w, Finish { bias, relu: then == Epilogue::Relu });
     }
@@ -77,7 +81,7 @@ fn columns<'a, T: Element>(
 }
 
 /// Adds `bias` (repeated to a wide row, or empty) and rectifies.
-fn finish<T: Element>(y: &mut [T], bias: &[T], then: Epilogue) {
+pub(super) fn finish<T: Element>(y: &mut [T], bias: &[T], then: Epilogue) {
     if bias.is_empty() {
         return rectify(y, then);
     }
@@ -103,6 +107,9 @@ fn rectify<T: Element>(y: &mut [T], then: Epilogue) {
 
 /// Gradients of the input (where asked for) and of the weights.
 pub(super) fn backward<T: Lanes>(g: &Geometry, x: &[T], w: &[T], dy: &[T], want_dx: bool) -> (Option<Vec<T>>, Vec<T>) {
+    if g.config.groups > 1 {
+        return groups::backward(g, x, w, dy, want_dx);
+    }
     if winograd::fits(g) {
         let dx = want_dx.then(|| winograd::input_gradient(g, dy, &flip(g, w)));
         return (dx, winograd::kernel_gradient(g, x, dy));
@@ -114,7 +121,7 @@ pub(super) fn backward<T: Lanes>(g: &Geometry, x: &[T], w: &[T], dy: &[T], want_
     let flipped = flip(g, w);
     let weights = Mat::new(&flipped, depth, ci);
     let view = g.backward_view();
-    let (tile, group) = groups(g.pixels(), depth);
+    let (tile, group) = tiling(g.pixels(), depth);
     let mut dx = vec![T::ZERO; g.pixels() * ci];
     let partial: Vec<Vec<T>> = dx
         .par_chunks_mut(group * ci)
@@ -140,7 +147,7 @@ pub(super) fn backward<T: Lanes>(g: &Geometry, x: &[T], w: &[T], dy: &[T], want_
 fn weight_gradient<T: Element>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
     let (co, depth) = (g.out_channels, g.depth());
     let view = g.forward_view();
-    let (tile, group) = groups(g.out_pixels(), depth);
+    let (tile, group) = tiling(g.out_pixels(), depth);
     let partial: Vec<Vec<T>> = dy
         .par_chunks(group * co)
         .enumerate()
@@ -159,9 +166,9 @@ fn weight_gradient<T: Element>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
 }
 
 /// Pixels a tile and pixels a group of tiles.
-fn groups(pixels: usize, depth: usize) -> (usize, usize) {
+fn tiling(pixels: usize, depth: usize) -> (usize, usize) {
     let tile = tile_pixels(depth);
-    (tile, pixels.div_ceil(tile).div_ceil(GROUPS).max(1) * tile)
+    (tile, pixels.div_ceil(tile).div_ceil(PARTS).max(1) * tile)
 }
 
 /// Input channels that are turned round at a time: a cache line of each row.

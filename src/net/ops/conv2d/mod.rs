@@ -1,7 +1,9 @@
 //! Two-dimensional convolution (cross-correlation, as deep learning calls it), channels-last.
 
+mod depthwise;
 mod gather;
 mod geometry;
+mod groups;
 mod kernel;
 mod op;
 mod winograd;

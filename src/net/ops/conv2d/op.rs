@@ -12,7 +12,8 @@ use super::kernel::{self, Epilogue};
 
 const NAME: &str = "conv2d";
 
-/// Convolution of `x: [N, H, W, Ci]` with `w: [k, k, Ci, Co]` and, if given, `bias: [Co]`; gives `[N, OH, OW, Co]`.
+/// Convolution of `x: [N, H, W, Ci]` with `w: [k, k, Ci / groups, Co]` and, if given, `bias: [Co]`; gives
+/// `[N, OH, OW, Co]`, where `OH = (H + 2 * padding - dilation * (k - 1) - 1) / stride + 1`, rounded down.
 ///
 /// # Errors
 /// Shapes that do not fit, operands of different or non-float types.

@@ -12,13 +12,14 @@ mod tiles;
 mod transform;
 
 use super::super::lanes::Lanes;
-use super::geometry::Geometry;
+use super::geometry::{Conv2dConfig, Geometry};
 pub(super) use convolve::Finish;
 use grid::Grid;
 
 /// Whether this convolution can be computed here.
 pub(super) fn fits(g: &Geometry) -> bool {
-    g.kernel == 3 && g.config.stride == 1 && g.config.padding <= 2
+    let Conv2dConfig { stride, padding, dilation, groups } = g.config;
+    g.kernel == 3 && stride == 1 && padding <= 2 && dilation == 1 && groups == 1
 }
 
 /// The output, from `x` and `w: [3, 3, Ci, Co]`.
