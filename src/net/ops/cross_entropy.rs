@@ -1,13 +1,14 @@
 //! Cross-entropy of softmax probabilities.
 
 use candle_core::{Result, Tensor, bail};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::chunks;
 use super::element::Element;
 use super::fused::{self, Batch, Labels, Loss};
-use super::simd;
 use super::softmax::{BLOCK, Block, Plane, labelled};
+use super::{lanes, simd};
 
 /// Cross-entropy of `logits: [.., K]` against class numbers `targets: [..]` (u8, [`IGNORE`](crate::net::IGNORE) = no label),
 /// as `torch.nn.functional.cross_entropy` computes it with `weight`, `ignore_index` and `label_smoothing`:
@@ -68,6 +69,20 @@ impl Loss for CrossEntropy {
     }
 }
 
+/// Puts the logarithms of values in their place.
+struct Logarithms<'a, T>(&'a mut Plane<T>);
+
+impl<T: Element> WithSimd for Logarithms<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for value in self.0 {
+            *value = value.ln();
+        }
+    }
+}
+
 /// Factors that do not depend on the pixel.
 struct Terms<T> {
     /// `(1 - s) * w[c]`.
@@ -115,7 +130,7 @@ impl<T: Element> Terms<T> {
     /// Sum of the losses of a block.
     fn loss(&self, block: &Block<T>, pixels: &[usize], targets: &[u8]) -> f64 {
         let mut log_sum = block.sum;
-        simd::dispatch(|| log_sum.iter_mut().for_each(|sum| *sum = sum.ln()));
+        lanes::dispatch(Logarithms(&mut log_sum));
         let mut loss = 0.0;
         for (at, pixel) in pixels.iter().enumerate() {
             let target = usize::from(targets[*pixel]);

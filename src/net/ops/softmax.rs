@@ -2,11 +2,12 @@
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType, bail};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::chunks;
 use super::element::{Element, slice, with_float};
-use super::simd;
+use super::{lanes, simd};
 use crate::net::types::IGNORE;
 
 /// `exp(x) / sum(exp(x))` over the last dimension of `x: [.., K]`, for inference: leaves no graph.
@@ -52,7 +53,7 @@ impl<T: Element> Block<T> {
                 plane[at] = *value;
             }
         }
-        simd::dispatch(|| self.exponentiate());
+        lanes::dispatch(Exponentiate(self));
     }
 
     #[inline(always)]
@@ -127,6 +128,19 @@ pub(super) fn slopes_to_gradient<T: Element>(probabilities: &mut [T], slopes: &[
     let mean = probabilities.iter().zip(slopes).fold(T::ZERO, |sum, (p, d)| sum + *p * *d);
     for (p, d) in probabilities.iter_mut().zip(slopes) {
         *p *= *d - mean;
+    }
+}
+
+/// Maxima, exponentials and sums of a block. No closure: a compiler may decide to leave a long one outside of what is
+/// compiled for wide vectors.
+struct Exponentiate<'a, T>(&'a mut Block<T>);
+
+impl<T: Element> WithSimd for Exponentiate<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.0.exponentiate();
     }
 }
 
