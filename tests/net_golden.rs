@@ -190,6 +190,30 @@ fn cross_entropy_equals_pytorch() {
     }
 }
 
+/// Compares a loss of logits of seven classes, and its gradient, with the record called `name`.
+fn check_loss(name: &str, tolerance: f64, loss: impl Fn(&Tensor) -> Result<Tensor>) {
+    let golden = golden("net_ops.safetensors");
+    let x = Var::from_tensor(&(fill(1, &[2, 3, 5, 7]) * 4.0).unwrap()).unwrap();
+    let y = loss(&x).unwrap();
+    let grads = y.backward().unwrap();
+    assert_close(name, &y.reshape(1).unwrap(), &golden[&format!("{name}.y")], tolerance);
+    assert_close(name, grads.get(&x).unwrap(), &golden[&format!("{name}.dx")], tolerance);
+}
+
+#[test]
+fn dice_equals_pytorch() {
+    let weight: Vec<f32> = values(&fill(5, &[7])).iter().map(|w| w.abs() as f32).collect();
+    check_loss("dice_plain", 1e-13, |x| ops::dice_loss(x, &loss_targets(), None, 0.0));
+    check_loss("dice_smooth", 1e-13, |x| ops::dice_loss(x, &loss_targets(), None, 1.0));
+    // Weights are f32 here, f64 there.
+    check_loss("dice_both", 1e-7, |x| ops::dice_loss(x, &loss_targets(), Some(&weight), 0.5));
+}
+
+#[test]
+fn lovasz_softmax_equals_pytorch() {
+    check_loss("lovasz", 1e-13, |x| ops::lovasz_softmax(x, &loss_targets()));
+}
+
 struct Net {
     prefix: &'static str,
     config: UNetConfig,

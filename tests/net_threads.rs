@@ -4,7 +4,7 @@
 
 use candle_core::{Device, Tensor, Var};
 use s2pipe::net::rng::Rng;
-use s2pipe::net::{CrossEntropy, Mode, Model, ModelConfig, UNetConfig, ops, weights};
+use s2pipe::net::{CrossEntropy, IGNORE, Mode, Model, ModelConfig, UNetConfig, ops, weights};
 
 fn random(seed: u64, shape: &[usize]) -> Tensor {
     let mut rng = Rng::new(seed);
@@ -68,6 +68,25 @@ fn operators_of_dilated_grouped_and_normalised_networks() {
             [&x, &w, &b].iter().map(|v| bits(grads.get(v).unwrap())).chain([bits(&y)]).collect()
         });
     }
+}
+
+#[test]
+fn losses() {
+    let x = Var::from_tensor(&random(1, &[3, 70, 64, 5])).unwrap();
+    let targets: Vec<u8> = (0..3 * 70 * 64u32).map(|i| if i % 13 < 2 { IGNORE } else { (i * i % 4) as u8 }).collect();
+    let targets = Tensor::from_vec(targets, (3, 70, 64), &Device::Cpu).unwrap();
+    let losses: [fn(&Tensor, &Tensor) -> candle_core::Result<Tensor>; 3] = [
+        |x, t| ops::softmax_cross_entropy(x, t, None, 0.1),
+        |x, t| ops::dice_loss(x, t, None, 1.0),
+        |x, t| ops::lovasz_softmax(x, t),
+    ];
+    for (i, loss) in losses.iter().enumerate() {
+        assert_same_bits(&format!("loss {i}"), || {
+            let loss = loss(&x, &targets).unwrap();
+            vec![bits(&loss), bits(loss.backward().unwrap().get(&x).unwrap())]
+        });
+    }
+    assert_same_bits("softmax_channels", || vec![bits(&ops::softmax_channels(&x).unwrap())]);
 }
 
 #[test]

@@ -121,6 +121,50 @@ for name, (wt, smoothing) in {"plain": (None, 0.0), "weights": (weight, 0.0), "s
     ops[f"cross_entropy_{name}.y"], ops[f"cross_entropy_{name}.dx"] = loss.detach().reshape(1), x.grad
 
 
+def labelled_probabilities(x):
+    """Softmax rows of the labelled pixels, and whether a pixel is of a class."""
+    labelled = target.flatten() != 255
+    p = F.softmax(x, -1).reshape(-1, x.shape[-1])[labelled]
+    return p, target.flatten()[labelled][:, None] == torch.arange(x.shape[-1])
+
+
+def dice(x, weight, smooth):
+    p, g = labelled_probabilities(x)
+    loss = 1 - (2 * (p * g).sum(0) + smooth) / (p.sum(0) + g.sum(0) + smooth)
+    weight = weight * g.any(0)
+    return (weight * loss).sum() / weight.sum()
+
+
+def lovasz(x):
+    """`lovasz_softmax` of Berman's code, classes="present", per_image=False."""
+    p, g = labelled_probabilities(x)
+    losses = []
+    for c in range(x.shape[-1]):
+        fg = g[:, c].double()
+        if fg.sum() == 0:
+            continue
+        errors, order = (fg - p[:, c]).abs().sort(0, descending=True)
+        fg = fg[order]
+        jaccard = 1 - (fg.sum() - fg.cumsum(0)) / (fg.sum() + (1 - fg).cumsum(0))
+        jaccard[1:] = jaccard[1:] - jaccard[:-1]
+        losses.append(errors @ jaccard)
+    return torch.stack(losses).mean()
+
+
+# Seven classes of logits, six of labels at most: the last never occurs.
+ones, weight = torch.ones(7), fill(5, 7).abs()
+for name, f in {
+    "dice_plain": lambda x: dice(x, ones, 0.0),
+    "dice_smooth": lambda x: dice(x, ones, 1.0),
+    "dice_both": lambda x: dice(x, weight, 0.5),
+    "lovasz": lovasz,
+}.items():
+    x = leaf(fill(1, 2, 3, 5, 7) * 4)
+    loss = f(x)
+    loss.backward()
+    ops[f"{name}.y"], ops[f"{name}.dx"] = loss.detach().reshape(1), x.grad
+
+
 def block(i, o):
     conv = lambda a, b: (nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
     return nn.Sequential(*conv(i, o), *conv(o, o))

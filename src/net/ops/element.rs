@@ -2,23 +2,50 @@
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor, WithDType, bail};
 
+use super::exponential;
+
 /// `f32` for work, `f64` so that gradients can be checked against finite differences.
 pub(crate) trait Element: WithDType {
     /// Zero.
     const ZERO: Self;
-    /// e to the power of `self`.
+    /// One.
+    const ONE: Self;
+    /// A value that is not negative, with an index: see [`Self::rank`].
+    type Rank: Ord + Copy + Send;
+    /// e to the power of `self`, which is at most 0. In f32 results below the least normal number are 0.
     fn exp(self) -> Self;
+    /// Natural logarithm of `self`, a normal number above 0.
+    fn ln(self) -> Self;
     /// Complement of the error function, to the type's last digits.
     fn erfc(self) -> Self;
+    /// What sorts by value from large to small, NaN first, and by `index` where values are equal. For values of 0 or more,
+    /// whose bits are in the order of the values.
+    fn rank(self, index: u32) -> Self::Rank;
+    /// The value and the index again.
+    fn unrank(rank: Self::Rank) -> (Self, u32);
 }
 
 macro_rules! element {
-    ($t:ty, $erfc:path) => {
+    ($t:ty, $bits:ty, $rank:ty, $exp:path, $ln:path, $erfc:path) => {
         impl Element for $t {
             const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            type Rank = $rank;
             #[inline(always)]
             fn exp(self) -> Self {
-                <$t>::exp(self)
+                $exp(self)
+            }
+            #[inline(always)]
+            fn ln(self) -> Self {
+                $ln(self)
+            }
+            #[inline(always)]
+            fn rank(self, index: u32) -> $rank {
+                (<$rank>::from(!self.abs().to_bits()) << u32::BITS) | <$rank>::from(index)
+            }
+            #[inline(always)]
+            fn unrank(rank: $rank) -> (Self, u32) {
+                (Self::from_bits(!((rank >> u32::BITS) as $bits)), rank as u32)
             }
             #[inline(always)]
             fn erfc(self) -> Self {
@@ -28,8 +55,9 @@ macro_rules! element {
     };
 }
 
-element!(f32, libm::erfcf);
-element!(f64, libm::erfc);
+// Gradient checks in f64 need the library's last digits; work in f32 needs vectors.
+element!(f32, u32, u64, exponential::exp, exponential::ln, libm::erfcf);
+element!(f64, u64, u128, f64::exp, f64::ln, libm::erfc);
 
 /// Runs a generic body with `$t` bound to the floating-point type behind `$dtype`.
 macro_rules! with_float {

@@ -4,14 +4,15 @@
 //! rows of [`WIDE`] values or more, and a pass takes several pixels at a time.
 
 use super::element::Element;
+use super::lanes;
 
 /// Values in a row, at least.
 const WIDE: usize = 256;
 
-/// Runs `f` compiled for the widest vectors that this machine has (`pulp` finds out at run time).
+/// Runs `f` compiled for the vectors in use: the widest that this machine has, or those that the environment asks for.
 #[inline(always)]
 pub(crate) fn dispatch<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
+    lanes::dispatch(f)
 }
 
 /// One value a channel, repeated until there are [`WIDE`] or more.

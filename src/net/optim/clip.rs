@@ -1,10 +1,11 @@
 //! Clipping by the global norm (Pascanu, Mikolov, Bengio 2013), with the arithmetic of `torch.nn.utils.clip_grad_norm_`.
 
-use candle_core::Var;
 use candle_core::backprop::GradStore;
+use candle_core::{Tensor, Var};
 use rayon::prelude::*;
 
 use crate::net::Result;
+use crate::net::ops::simd;
 use crate::net::values::with_values;
 
 /// Values summed by one thread at a time. Fixed, so that the sum does not depend on the number of threads.
@@ -16,11 +17,11 @@ const CHUNK: usize = 1 << 14;
 /// # Errors
 /// [`crate::net::NetError::Tensor`] when a gradient is not f32.
 pub fn global_norm<'a>(grads: &GradStore, vars: impl IntoIterator<Item = &'a Var>) -> Result<f64> {
-    let mut total = 0.0;
-    for grad in vars.into_iter().filter_map(|var| grads.get(var)) {
-        total += with_values(grad, sum_of_squares)?;
-    }
-    Ok(total.sqrt())
+    let grads: Vec<&Tensor> = vars.into_iter().filter_map(|var| grads.get(var)).collect();
+    let squares = grads.par_iter().map(|grad| with_values(grad, sum_of_squares));
+    // Collected and then summed in order: the sum does not depend on which thread was first.
+    let squares: Vec<f64> = squares.collect::<candle_core::Result<_>>()?;
+    Ok(squares.iter().sum::<f64>().sqrt())
 }
 
 /// What gradients of norm `norm` are multiplied by so that the norm is at most `max_norm`; 1 when it already is.
@@ -30,10 +31,12 @@ pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
 }
 
 fn sum_of_squares(values: &[f32]) -> f64 {
-    let parts: Vec<f64> = values.par_chunks(CHUNK).map(chunk_sum_of_squares).collect();
+    let parts: Vec<f64> =
+        values.par_chunks(CHUNK).map(|chunk| simd::dispatch(|| chunk_sum_of_squares(chunk))).collect();
     parts.iter().sum()
 }
 
+#[inline(always)]
 fn chunk_sum_of_squares(values: &[f32]) -> f64 {
     // Eight running sums let the compiler use vector registers, which a single f64 sum forbids.
     let mut lanes = [0.0_f64; 8];
@@ -49,7 +52,7 @@ fn chunk_sum_of_squares(values: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Tensor};
+    use candle_core::Device;
     use serde::Deserialize;
 
     use super::*;

@@ -2,6 +2,8 @@
 
 mod adamw;
 mod clip;
+mod config;
 
-pub use adamw::{AdamW, AdamWConfig, Moments};
+pub use adamw::{AdamW, Moments};
 pub use clip::{clip_factor, global_norm};
+pub use config::AdamWConfig;

@@ -1,0 +1,62 @@
+//! Hyper-parameters of the optimiser.
+
+use serde::{Deserialize, Serialize};
+
+use crate::net::{NetError, Result};
+
+/// Hyper-parameters of [`AdamW`](super::AdamW), PyTorch's names and defaults (but for `lr`, which every task must choose).
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdamWConfig {
+    /// Learning rate, above 0. With a schedule: its peak.
+    pub lr: f64,
+    /// Decay per step as a share of `lr`, 0 or more. Applied to convolution kernels and other parameters of two or more
+    /// dimensions, not to biases nor to the scale and shift of normalisation, which all have one: pulling those to 0 does not
+    /// regularise, it only shifts what the next layer sees.
+    #[serde(default = "default_weight_decay")]
+    pub weight_decay: f64,
+    /// Memory of the first and second moment, each in `[0, 1)`.
+    #[serde(default = "default_betas")]
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment, above 0.
+    #[serde(default = "default_eps")]
+    pub eps: f64,
+}
+
+const fn default_weight_decay() -> f64 {
+    0.01
+}
+
+const fn default_betas() -> [f64; 2] {
+    [0.9, 0.999]
+}
+
+const fn default_eps() -> f64 {
+    1e-8
+}
+
+impl AdamWConfig {
+    /// The defaults around a learning rate.
+    pub fn with_lr(lr: f64) -> Self {
+        Self { lr, weight_decay: default_weight_decay(), betas: default_betas(), eps: default_eps() }
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`NetError::Config`] naming the value that is out of range.
+    pub fn check(&self) -> Result<()> {
+        let problem = if !(self.lr > 0.0 && self.lr.is_finite()) {
+            format!("optimizer.lr is above 0, found {}", self.lr)
+        } else if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            format!("optimizer.weight_decay is 0 or more, found {}", self.weight_decay)
+        } else if let Some(beta) = self.betas.iter().find(|b| !(0.0..1.0).contains(*b)) {
+            format!("optimizer.betas are from 0 to below 1, found {beta}")
+        } else if !(self.eps > 0.0 && self.eps.is_finite()) {
+            format!("optimizer.eps is above 0, found {}", self.eps)
+        } else {
+            return Ok(());
+        };
+        Err(NetError::Config(problem))
+    }
+}
