@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use s2pipe::net::ops::{self, Conv2dConfig};
 use s2pipe::net::rng::Rng;
 
@@ -83,6 +83,33 @@ fn indices([a, b, c, d]: [usize; 4]) -> impl Iterator<Item = (usize, usize, usiz
     (0..a * b * c * d).map(move |i| (i / (b * c * d), i / (c * d) % b, i / d % c, i % d))
 }
 
+/// 3x3 convolutions take a quarter of the multiplications, at the price of rounding: the price is bounded here, relative to
+/// the typical size of a value.
+#[test]
+fn convolution_in_f32_stays_close_to_f64() {
+    for [n, h, w, ci, co] in [[1, 12, 12, 512, 64], [2, 37, 29, 24, 48], [1, 64, 64, 6, 16], [1, 8, 8, 256, 512]] {
+        let config = Conv2dConfig::same(3);
+        let (x, wt) =
+            (tensor(&random(1, n * h * w * ci), &[n, h, w, ci]), tensor(&random(2, 9 * ci * co), &[3, 3, ci, co]));
+        let gradients = |dtype: DType| {
+            let (x, wt) = (x.to_dtype(dtype).unwrap(), wt.to_dtype(dtype).unwrap());
+            let (x, wt) = (Var::from_tensor(&x).unwrap(), Var::from_tensor(&wt).unwrap());
+            let y = ops::conv2d(&x, &wt, None, config).unwrap();
+            let grads = y.sin().unwrap().sum_all().unwrap().backward().unwrap();
+            let found = [y, grads.get(&x).unwrap().clone(), grads.get(&wt).unwrap().clone()];
+            found.map(|t| t.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap())
+        };
+        // The gradients of `sin` amplify the output's error, so the bound is on all three together.
+        for (what, (single, double)) in
+            ["y", "dx", "dw"].iter().zip(gradients(DType::F32).iter().zip(&gradients(DType::F64)))
+        {
+            let typical = (double.iter().map(|v| v * v).sum::<f64>() / double.len() as f64).sqrt();
+            let worst = single.iter().zip(double).map(|(s, d)| (s - d).abs()).fold(0.0, f64::max);
+            assert!(worst < 1e-4 * typical, "{what} of {ci} to {co} channels: {:.1e}", worst / typical);
+        }
+    }
+}
+
 #[test]
 fn transposed_convolution_equals_the_loops() {
     // Odd sizes, sizes that are whole vectors, and rows long enough to be added up one by one.
@@ -116,7 +143,7 @@ fn batch_norm_keeps_its_digits_far_from_zero() {
     let mean = exact.iter().sum::<f64>() / exact.len() as f64;
     let variance = exact.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / exact.len() as f64;
     let x = Tensor::from_vec(x, (1, 100, 200, 1), &Device::Cpu).unwrap();
-    let one = Tensor::ones(1, candle_core::DType::F32, &Device::Cpu).unwrap();
+    let one = Tensor::ones(1, DType::F32, &Device::Cpu).unwrap();
     let (_, found) = ops::batch_norm(&x, &one, &one, 1e-5, false).unwrap();
     assert!((found.mean[0] - mean).abs() < 1e-3, "{} {mean}", found.mean[0]);
     assert!((found.variance[0] / variance - 1.0).abs() < 1e-2, "{} {variance}", found.variance[0]);
@@ -209,8 +236,8 @@ fn gelu_equals_the_series_of_the_error_function() {
     let found = ops::gelu(&x).unwrap();
     let error = (&found - tensor(&expected, &[601])).unwrap().abs().unwrap().max_all().unwrap();
     assert!(error.to_scalar::<f64>().unwrap() < 1e-12);
-    let single = ops::gelu(&x.to_dtype(candle_core::DType::F32).unwrap()).unwrap();
-    let error = (found - single.to_dtype(candle_core::DType::F64).unwrap()).unwrap().abs().unwrap().max_all().unwrap();
+    let single = ops::gelu(&x.to_dtype(DType::F32).unwrap()).unwrap();
+    let error = (found - single.to_dtype(DType::F64).unwrap()).unwrap().abs().unwrap().max_all().unwrap();
     assert!(error.to_scalar::<f64>().unwrap() < 4e-7);
 }
 
@@ -241,7 +268,7 @@ fn operands_that_do_not_fit_are_refused_by_name() {
         ("conv2d", ops::conv2d(&x, &image(&[3, 3, 4, 2]), None, same)),
         ("conv2d", ops::conv2d(&x, &image(&[3, 3, 3, 2]), Some(&image(&[3])), same)),
         ("conv2d", ops::conv2d(&x, &image(&[7, 7, 3, 2]), None, same)),
-        ("conv2d", ops::conv2d(&x, &image(&[3, 3, 3, 2]).to_dtype(candle_core::DType::F32).unwrap(), None, same)),
+        ("conv2d", ops::conv2d(&x, &image(&[3, 3, 3, 2]).to_dtype(DType::F32).unwrap(), None, same)),
         ("conv2d", ops::conv2d(&image(&[4, 4, 3]), &image(&[3, 3, 3, 2]), None, same)),
         ("conv_transpose2x2", ops::conv_transpose2x2(&x, &image(&[4, 2, 2, 2]), &image(&[2]))),
         ("conv_transpose2x2", ops::conv_transpose2x2(&x, &image(&[3, 2, 2, 2]), &image(&[3]))),
@@ -257,8 +284,8 @@ fn operands_that_do_not_fit_are_refused_by_name() {
         ("group_norm", ops::group_norm(&x, &image(&[3]), &image(&[3]), 2, 1e-5, true)),
         ("group_norm", ops::group_norm(&x, &image(&[3]), &image(&[3]), 0, 1e-5, true)),
         ("group_norm", ops::group_norm(&x, &image(&[2]), &image(&[3]), 1, 1e-5, true)),
-        ("gelu", ops::gelu(&x.to_dtype(candle_core::DType::U8).unwrap())),
-        ("relu", ops::relu(&x.to_dtype(candle_core::DType::U8).unwrap())),
+        ("gelu", ops::gelu(&x.to_dtype(DType::U8).unwrap())),
+        ("relu", ops::relu(&x.to_dtype(DType::U8).unwrap())),
     ];
     for (i, (name, result)) in cases.into_iter().enumerate() {
         let error = result.unwrap_err().to_string();

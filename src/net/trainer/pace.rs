@@ -11,6 +11,9 @@ pub(super) struct Pace {
     stepping: Duration,
     steps: u32,
     evaluation: Duration,
+    evaluations: Duration,
+    waiting: Duration,
+    saving: Duration,
 }
 
 impl Pace {
@@ -22,6 +25,30 @@ impl Pace {
     /// The slowest counts.
     pub(super) fn evaluation_took(&mut self, duration: Duration) {
         self.evaluation = self.evaluation.max(duration);
+        self.evaluations += duration;
+    }
+
+    /// A step had to wait for its batch.
+    pub(super) fn batch_took(&mut self, duration: Duration) {
+        self.waiting += duration;
+    }
+
+    pub(super) fn saving_took(&mut self, duration: Duration) {
+        self.saving += duration;
+    }
+
+    /// Where the time of a training of `total` went.
+    pub(super) fn shares(&self, total: Duration) -> String {
+        let known = [self.stepping, self.evaluations, self.waiting, self.saving];
+        let rest = total.saturating_sub(known.iter().sum());
+        let [steps, evaluations, waiting, saving, rest] =
+            [known[0], known[1], known[2], known[3], rest].map(|part| part.as_secs_f64());
+        let total = total.as_secs_f64();
+        format!(
+            "training took {total:.2} s: steps {steps:.2} s, scores on the hold-out {evaluations:.2} s; waiting for \
+             batches {waiting:.2} s, checkpoints {saving:.2} s, all else {rest:.2} s ({:.1} % beside the network)",
+            100.0 * (waiting + saving + rest) / total.max(f64::MIN_POSITIVE)
+        )
     }
 
     /// Whether `steps` steps and an evaluation should be over before `deadline`. Before anything was measured only a
@@ -37,6 +64,22 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tells_where_the_time_went() {
+        let mut pace = Pace::default();
+        pace.step_took(Duration::from_secs(6));
+        pace.evaluation_took(Duration::from_secs(2));
+        pace.evaluation_took(Duration::from_secs(1));
+        pace.batch_took(Duration::from_millis(250));
+        pace.saving_took(Duration::from_millis(500));
+        let told = pace.shares(Duration::from_secs(10));
+        assert_eq!(
+            told,
+            "training took 10.00 s: steps 6.00 s, scores on the hold-out 3.00 s; waiting for batches 0.25 s, \
+             checkpoints 0.50 s, all else 0.25 s (10.0 % beside the network)"
+        );
+    }
 
     #[test]
     fn counts_steps_and_evaluation_with_a_margin() {

@@ -90,7 +90,9 @@ impl<'a> Session<'a> {
 
     /// Trains to the end, then puts the best weights into the network.
     pub(super) fn run(&mut self) -> Result<History> {
+        let started = Instant::now();
         let ended = self.epochs()?;
+        tracing::info!("{}", self.pace.shares(started.elapsed()));
         if let Some(best) = &self.best {
             best.put_into(self.network)?;
         }
@@ -138,8 +140,10 @@ impl<'a> Session<'a> {
         let started = Instant::now();
         while self.progress.steps_done < self.steps_per_epoch {
             // Only a panic in the source ends the batches early, and the scope passes that on.
+            let waiting_since = Instant::now();
             let Ok(batch) = batches.recv() else { return Err(NetError::Cancelled) };
             let step_started = Instant::now();
+            self.pace.batch_took(step_started - waiting_since);
             let loss = self.step(batch?)?;
             self.pace.step_took(step_started.elapsed());
             (self.hooks.on_step)(self.steps_done(), self.steps(), loss);
@@ -236,6 +240,7 @@ impl<'a> Session<'a> {
         self.folder.save(step, self.network, &snapshot)?;
         self.saved_at = Instant::now();
         self.saving_took = started.elapsed();
+        self.pace.saving_took(self.saving_took);
         Ok(())
     }
 
