@@ -168,6 +168,14 @@ fn convolution_of_an_input_that_needs_no_gradient() {
 }
 
 #[test]
+fn convolution_of_two_images() {
+    for (n, h, w, ca, cb, co) in [(1, 5, 7, 16, 3, 2), (2, 6, 5, 32, 16, 5), (1, 4, 4, 3, 2, 37)] {
+        let inputs = [random(1, &[n, h, w, ca]), random(2, &[n, h, w, cb]), random(3, &[3, 3, ca + cb, co])];
+        check_linear("conv2d_joined", |v| ops::conv2d_joined(&v[0], &v[1], &v[2], Conv2dConfig::same(3)), &inputs);
+    }
+}
+
+#[test]
 fn transposed_convolution() {
     for (n, h, w, ci, co) in [
         (1, 1, 1, 1, 1),

@@ -95,11 +95,11 @@ fn convolution_in_f32_stays_close_to_f64() {
             let (x, wt) = (x.to_dtype(dtype).unwrap(), wt.to_dtype(dtype).unwrap());
             let (x, wt) = (Var::from_tensor(&x).unwrap(), Var::from_tensor(&wt).unwrap());
             let y = ops::conv2d(&x, &wt, None, config).unwrap();
-            let grads = y.sin().unwrap().sum_all().unwrap().backward().unwrap();
+            let pull = tensor(&random(3, y.elem_count()), y.dims()).to_dtype(dtype).unwrap();
+            let grads = (&y * pull).unwrap().sum_all().unwrap().backward().unwrap();
             let found = [y, grads.get(&x).unwrap().clone(), grads.get(&wt).unwrap().clone()];
             found.map(|t| t.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap())
         };
-        // The gradients of `sin` amplify the output's error, so the bound is on all three together.
         for (what, (single, double)) in
             ["y", "dx", "dw"].iter().zip(gradients(DType::F32).iter().zip(&gradients(DType::F64)))
         {
@@ -107,6 +107,42 @@ fn convolution_in_f32_stays_close_to_f64() {
             let worst = single.iter().zip(double).map(|(s, d)| (s - d).abs()).fold(0.0, f64::max);
             assert!(worst < 1e-4 * typical, "{what} of {ci} to {co} channels: {:.1e}", worst / typical);
         }
+    }
+}
+
+#[test]
+fn convolution_of_two_images_has_the_bits_of_their_concatenation() {
+    let config = Conv2dConfig::same(3);
+    // By tiles, by kernels, channels that are no whole vectors, and other kernels.
+    for ([n, h, w, ca, cb, co], k) in [
+        ([2, 21, 18, 16, 16, 24], 3),
+        ([1, 8, 8, 128, 144, 160], 3),
+        ([1, 9, 12, 24, 5, 7], 3),
+        ([1, 9, 12, 16, 5, 7], 1),
+    ] {
+        let var = |seed, shape: &[usize]| {
+            let values = tensor(&random(seed, shape.iter().product()), shape).to_dtype(DType::F32).unwrap();
+            Var::from_tensor(&values).unwrap()
+        };
+        let config = if k == 3 { config } else { Conv2dConfig::same(1) };
+        let (a, b) = (var(1, &[n, h, w, ca]), var(2, &[n, h, w, cb]));
+        let (wt, bias) = (var(3, &[k, k, ca + cb, co]), var(4, &[co]));
+        let bits = |y: Tensor| {
+            let grads = y.sin().unwrap().sum_all().unwrap().backward().unwrap();
+            let found = [&y, grads.get(&a).unwrap(), grads.get(&b).unwrap(), grads.get(&wt).unwrap()];
+            found.map(|t| {
+                t.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+            })
+        };
+        let both = ops::concat_channels(&a, &b).unwrap();
+        let joined = ops::conv2d_joined(&a, &b, &wt, config).unwrap();
+        assert!(bits(joined) == bits(ops::conv2d(&both, &wt, None, config).unwrap()), "{ca} and {cb} channels");
+        let joined = ops::conv2d_relu_joined((&a, &b), &wt, &bias, config).unwrap();
+        let plain = ops::conv2d_relu(&both, &wt, &bias, config).unwrap();
+        assert_eq!(
+            joined.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+            plain.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        );
     }
 }
 
@@ -270,6 +306,7 @@ fn operands_that_do_not_fit_are_refused_by_name() {
         ("conv2d", ops::conv2d(&x, &image(&[7, 7, 3, 2]), None, same)),
         ("conv2d", ops::conv2d(&x, &image(&[3, 3, 3, 2]).to_dtype(DType::F32).unwrap(), None, same)),
         ("conv2d", ops::conv2d(&image(&[4, 4, 3]), &image(&[3, 3, 3, 2]), None, same)),
+        ("conv2d_joined", ops::conv2d_joined(&x, &image(&[1, 4, 5, 3]), &image(&[3, 3, 6, 2]), same)),
         ("conv_transpose2x2", ops::conv_transpose2x2(&x, &image(&[4, 2, 2, 2]), &image(&[2]))),
         ("conv_transpose2x2", ops::conv_transpose2x2(&x, &image(&[3, 2, 2, 2]), &image(&[3]))),
         ("max_pool2x2", ops::max_pool2x2(&image(&[1, 1, 4, 3]))),

@@ -70,14 +70,29 @@ impl ConvNormRelu {
     }
 }
 
+impl ConvNormRelu {
+    /// Of two images side by side, `[N, H, W, A]` and `[N, H, W, Ci - A]`.
+    pub(super) fn forward_joined(&self, a: &Tensor, b: &Tensor, train: bool) -> CandleResult<Tensor> {
+        if train {
+            return self.norm.train(&ops::conv2d_joined(a, b, self.weight.as_tensor(), self.config)?, true);
+        }
+        let (weight, shift) = self.folded()?;
+        ops::conv2d_relu_joined((&a.detach(), &b.detach()), &weight, &shift, self.config)
+    }
+
+    /// With fixed statistics normalisation is a scale and a shift a channel: they go into the convolution.
+    fn folded(&self) -> CandleResult<(Tensor, Tensor)> {
+        let (scale, shift) = self.norm.scale_and_shift()?;
+        Ok((self.weight.as_detached_tensor().broadcast_mul(&scale)?, shift))
+    }
+}
+
 impl ModuleT for ConvNormRelu {
     fn forward_t(&self, x: &Tensor, train: bool) -> CandleResult<Tensor> {
         if train {
             return self.norm.train(&ops::conv2d(x, self.weight.as_tensor(), None, self.config)?, true);
         }
-        // With fixed statistics normalisation is a scale and a shift a channel: they go into the convolution.
-        let (scale, shift) = self.norm.scale_and_shift()?;
-        let weight = self.weight.as_detached_tensor().broadcast_mul(&scale)?;
+        let (weight, shift) = self.folded()?;
         ops::conv2d_relu(&x.detach(), &weight, &shift, self.config)
     }
 }

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::Network;
 use super::parameters::Registry;
 use crate::net::layers::{Conv2d, ConvNormRelu, ConvTranspose2x2, MaxPool2x2};
-use crate::net::ops::concat_channels;
 use crate::net::types::{NetError, Result};
 
 /// Sizes of a U-Net.
@@ -55,6 +54,13 @@ impl Block {
     }
 }
 
+impl Block {
+    /// Of two images side by side.
+    fn forward_joined(&self, a: &Tensor, b: &Tensor, train: bool) -> CandleResult<Tensor> {
+        self.second.forward_t(&self.first.forward_joined(a, b, train)?, train)
+    }
+}
+
 impl ModuleT for Block {
     fn forward_t(&self, x: &Tensor, train: bool) -> CandleResult<Tensor> {
         self.second.forward_t(&self.first.forward_t(x, train)?, train)
@@ -97,7 +103,7 @@ impl Network for UNet {
             x = block.forward_t(&x, train)?;
         }
         for ((up, merge), skip) in self.up.iter().zip(&self.merge).zip(skips.into_iter().rev()) {
-            x = merge.forward_t(&concat_channels(&skip, &up.forward_t(&x, train)?)?, train)?;
+            x = merge.forward_joined(&skip, &up.forward_t(&x, train)?, train)?;
         }
         self.head.forward_t(&x, train)
     }

@@ -34,7 +34,7 @@ pub use batch_norm::{BatchStatistics, batch_norm};
 pub use buffers::Buffers;
 pub use concat::concat_channels;
 pub use conv_transpose::conv_transpose2x2;
-pub use conv2d::{Conv2dConfig, conv2d, conv2d_relu};
+pub use conv2d::{Conv2dConfig, conv2d, conv2d_joined, conv2d_relu, conv2d_relu_joined};
 pub use cross_entropy::softmax_cross_entropy;
 pub use dice::dice_loss;
 pub use gelu::gelu;

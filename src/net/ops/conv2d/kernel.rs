@@ -16,7 +16,7 @@ use super::super::simd;
 use super::gather::gather;
 use super::geometry::{Geometry, View};
 use super::groups;
-use super::winograd::{self, Finish};
+use super::winograd::{self, Finish, Parts};
 
 /// Values in a tile of columns: 256 KiB of f32, a part of a second-level cache.
 const TILE_VALUES: usize = 64 * 1024;
@@ -45,6 +45,7 @@ pub(super) fn forward<T: Lanes>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T
         return groups::forward(g, x, w, bias, then);
     }
     if winograd::fits(g) {
+        let x = Parts::whole(x, g.channels);
         return winograd::forward(g, x, w, Finish { bias, relu: then == Epilogue::Relu });
     }
     let (depth, co) = (g.depth(), g.out_channels);
@@ -111,8 +112,9 @@ pub(super) fn backward<T: Lanes>(g: &Geometry, x: &[T], w: &[T], dy: &[T], want_
         return groups::backward(g, x, w, dy, want_dx);
     }
     if winograd::fits(g) {
-        let dx = want_dx.then(|| winograd::input_gradient(g, dy, &flip(g, w)));
-        return (dx, winograd::kernel_gradient(g, x, dy));
+        let dx = want_dx.then(|| winograd::input_gradient(g, dy, &flip(g, w), g.channels));
+        let dw = winograd::kernel_gradient(g, Parts::whole(x, g.channels), dy);
+        return (dx.map(|[dx, _]| dx), dw);
     }
     if !want_dx {
         return (None, weight_gradient(g, x, dy));
@@ -175,7 +177,7 @@ fn tiling(pixels: usize, depth: usize) -> (usize, usize) {
 const LINE: usize = 16;
 
 /// `[k, k, Ci, Co]` to `[k, k, Co, Ci]` with the taps in reverse order.
-fn flip<T: Element>(g: &Geometry, w: &[T]) -> Vec<T> {
+pub(super) fn flip<T: Element>(g: &Geometry, w: &[T]) -> Vec<T> {
     let (taps, ci, co) = (g.kernel * g.kernel, g.channels, g.out_channels);
     let mut flipped = vec![T::ZERO; w.len()];
     flipped.par_chunks_mut(co * ci).enumerate().for_each(|(t, dst)| {

@@ -4,9 +4,11 @@ mod depthwise;
 mod gather;
 mod geometry;
 mod groups;
+mod joined;
 mod kernel;
 mod op;
 mod winograd;
 
 pub use geometry::Conv2dConfig;
+pub use joined::{conv2d_joined, conv2d_relu_joined};
 pub use op::{conv2d, conv2d_relu};

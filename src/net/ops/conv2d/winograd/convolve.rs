@@ -13,6 +13,7 @@ use super::super::super::panel::{Left, Onto, Panels, Product, ROWS, Right, multi
 use super::super::super::scratch::{Filling, filled, with_scratch};
 use super::grid::Grid;
 use super::kernels::Kernels;
+use super::parts::Parts;
 use super::tile::{self, POINTS};
 use super::tiles::{Buffer, SourceTiles, even_blocks};
 
@@ -28,27 +29,39 @@ pub(in super::super) struct Finish<'a, T> {
     pub(in super::super) relu: bool,
 }
 
-/// The result of convolving `source` with `weights: [3, 3, in, out]`.
-pub(super) fn convolve<T: Lanes>(grid: &Grid, source: &[T], weights: &[T], finish: Finish<'_, T>) -> Vec<T> {
-    assert_eq!(source.len(), grid.source_values(), "another source than the grid's");
+/// The result of convolving `source` with `weights: [3, 3, in, out]`: its first `split` channels, and the others.
+///
+/// `split` is the number of channels, or a multiple of the values in a vector.
+pub(super) fn convolve<T: Lanes>(
+    grid: &Grid,
+    source: Parts<'_, T>,
+    weights: &[T],
+    finish: Finish<'_, T>,
+    split: usize,
+) -> [Vec<T>; 2] {
+    assert!(split <= grid.result.channels);
     assert!(finish.bias.is_none_or(|b| b.len() == grid.result.channels), "a bias of another length than the result's");
     let kernels = Kernels::new(weights, grid.source, grid.result);
-    dispatch(Convolve { grid: *grid, source, kernels, finish })
+    dispatch(Convolve { grid: *grid, source, kernels, finish, split })
 }
 
 #[derive(Clone, Copy)]
 struct Convolve<'a, T> {
     grid: Grid,
-    source: &'a [T],
+    source: Parts<'a, T>,
     kernels: Kernels<'a, T>,
     finish: Finish<'a, T>,
+    split: usize,
 }
 
+/// Both parts of a result under construction.
+type Results<'a, T> = [&'a Filling<'a, T>; 2];
+
 impl<T: Lanes> WithSimd for Convolve<'_, T> {
-    type Output = Vec<T>;
+    type Output = [Vec<T>; 2];
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<T> {
+    fn with_simd<S: Simd>(self, simd: S) -> [Vec<T>; 2] {
         let (inputs, outputs) = (self.grid.source.channels, self.grid.result.channels);
         if self.grid.tiles() * (inputs + outputs) <= 2 * inputs * outputs {
             self.by_kernels(simd)
@@ -60,14 +73,14 @@ impl<T: Lanes> WithSimd for Convolve<'_, T> {
 
 impl<T: Lanes> Convolve<'_, T> {
     #[expect(unsafe_code, reason = "tiles are no slices of the result")]
-    fn by_tiles<S: Simd>(self, simd: S) -> Vec<T> {
+    fn by_tiles<S: Simd>(self, simd: S) -> [Vec<T>; 2] {
         let panels = Panels::new::<T, S>(self.grid.result.channels);
         let kernels = self.kernels.in_panels(simd, panels);
         let source = SourceTiles::new::<S>(self.grid, self.source);
         let blocks = even_blocks(self.grid.tiles(), (source.width() + panels.width()) * size_of::<T>());
         // SAFETY: the tiles cover the result, and each is written by the one task that has it.
         unsafe {
-            filled(self.grid.result_values(), |result| {
+            self.results(|result| {
                 (0..blocks.count()).into_par_iter().for_each(|block| {
                     let tiles = blocks.range(block);
                     let rows = (tiles.1 - tiles.0).next_multiple_of(ROWS);
@@ -94,13 +107,13 @@ impl<T: Lanes> Convolve<'_, T> {
     }
 
     #[expect(unsafe_code, reason = "channels are no slices of the result")]
-    fn by_kernels<S: Simd>(self, simd: S) -> Vec<T> {
+    fn by_kernels<S: Simd>(self, simd: S) -> [Vec<T>; 2] {
         let panels = Panels::new::<T, S>(self.grid.result.channels);
         let source = SourceTiles::new::<S>(self.grid, self.source);
         let transformed = source.transform_all(simd);
         // SAFETY: the panels cover the result's channels, and each is written by the one task that has it.
         unsafe {
-            filled(self.grid.result_values(), |result| {
+            self.results(|result| {
                 (0..panels.count()).into_par_iter().for_each(|panel| {
                     let width = panels.panel_width();
                     let kernel = Buffer::new(INPUTS.min(self.grid.source.channels), width);
@@ -127,6 +140,23 @@ impl<T: Lanes> Convolve<'_, T> {
         }
     }
 
+    /// Both parts of the result, which `fill` writes.
+    ///
+    /// # Safety
+    /// As [`filled`].
+    #[expect(unsafe_code, reason = "as filled")]
+    unsafe fn results(&self, fill: impl FnOnce(Results<'_, T>)) -> [Vec<T>; 2] {
+        let (pixels, channels) = (self.grid.result_pixels(), self.grid.result.channels);
+        let mut rest = Vec::new();
+        // SAFETY: passed on.
+        let first = unsafe {
+            filled(pixels * self.split, |first| {
+                rest = filled(pixels * (channels - self.split), |rest| fill([first, rest]))
+            })
+        };
+        [first, rest]
+    }
+
     /// Transforms tile `tile`'s products back, for vector `vector` of the channels.
     ///
     /// # Safety
@@ -138,12 +168,17 @@ impl<T: Lanes> Convolve<'_, T> {
         simd: S,
         (products, point_step): (*const T, usize),
         (tile, vector): (usize, usize),
-        result: &Filling<'_, T>,
+        result: Results<'_, T>,
     ) {
         let lanes = T::lanes::<S>();
         let first = vector * lanes;
         let channels = lanes.min(self.grid.result.channels - first);
-        let patch = self.grid.result_patch(result.at(0).cast_const(), tile, (first, channels)).writable();
+        let start = if first < self.split {
+            (result[0].at(first).cast_const(), self.split)
+        } else {
+            (result[1].at(first - self.split).cast_const(), self.grid.result.channels - self.split)
+        };
+        let patch = self.grid.result_patch(start, tile, channels).writable();
         let zero = T::splat(simd, T::ZERO);
         let bias = match self.finish.bias {
             Some(bias) => T::partial_load(simd, &bias[first..first + channels]),
@@ -165,7 +200,7 @@ struct TileBlock<'a, S, T> {
     tiles: (usize, usize),
     left: (Buffer, &'a mut [T]),
     product: (Buffer, &'a mut [T]),
-    result: &'a Filling<'a, T>,
+    result: Results<'a, T>,
 }
 
 impl<S: Simd, T: Lanes> WithSimd for TileBlock<'_, S, T> {
@@ -217,7 +252,7 @@ struct OnePanel<'a, S, T> {
     panel: usize,
     kernel: (Buffer, &'a mut [T]),
     product: (Buffer, &'a mut [T]),
-    result: &'a Filling<'a, T>,
+    result: Results<'a, T>,
 }
 
 impl<S: Simd, T: Lanes> WithSimd for OnePanel<'_, S, T> {

@@ -8,6 +8,7 @@ use super::super::super::lanes::{Lanes, dispatch};
 use super::super::super::panel::{Left, Onto, Product, ROWS, Right, multiply, multiply_panel};
 use super::super::super::scratch::{Filling, filled, with_scratch};
 use super::grid::Grid;
+use super::parts::Parts;
 use super::tile::{self, POINTS};
 use super::tiles::{Blocks, Buffer, ResultTiles, SourceTiles, even_blocks};
 
@@ -19,13 +20,13 @@ const GROUPS: usize = 16;
 const MANY_KERNELS: usize = 96 * 96;
 
 /// Gradient `[3, 3, in, out]` of the kernels, from the convolution's source and the gradient of its result.
-pub(super) fn kernel_gradient<T: Lanes>(grid: &Grid, source: &[T], gradient: &[T]) -> Vec<T> {
+pub(super) fn kernel_gradient<T: Lanes>(grid: &Grid, source: Parts<'_, T>, gradient: &[T]) -> Vec<T> {
     dispatch(KernelGradient { grid: *grid, source, gradient })
 }
 
 struct KernelGradient<'a, T> {
     grid: Grid,
-    source: &'a [T],
+    source: Parts<'a, T>,
     gradient: &'a [T],
 }
 

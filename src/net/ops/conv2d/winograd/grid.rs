@@ -46,9 +46,14 @@ impl Grid {
         self.batch * self.tile_rows * self.tile_columns
     }
 
+    /// Pixels of the result.
+    pub(super) fn result_pixels(&self) -> usize {
+        self.batch * self.result.height * self.result.width
+    }
+
     /// Values of the result.
     pub(super) fn result_values(&self) -> usize {
-        self.batch * self.result.height * self.result.width * self.result.channels
+        self.result_pixels() * self.result.channels
     }
 
     /// Values of the source.
@@ -63,21 +68,20 @@ impl Grid {
         (row / self.tile_rows, row % self.tile_rows * SIDE, column * SIDE)
     }
 
-    /// What a tile reads of the source at `start`, `channels` channels from `channel`.
+    /// What a tile reads of `channels` channels of the source, of which the first pixel's lie at `start`.
     #[inline(always)]
     pub(super) fn source_patch<T>(
         &self,
-        start: *const T,
+        (start, pixel_step): (*const T, usize),
         tile: usize,
-        (channel, channels): (usize, usize),
+        channels: usize,
     ) -> Patch<*const T> {
         let (image, y, x) = self.origin(tile);
-        let Images { height, width, channels: pixel_step } = self.source;
+        let Images { height, width, .. } = self.source;
         let row_step = width * pixel_step;
-        let before = self.padding * (row_step + pixel_step);
-        let start = start.wrapping_add((image * height + y) * row_step + x * pixel_step + channel);
+        let start = start.wrapping_add((image * height + y) * row_step + x * pixel_step);
         Patch {
-            start: start.wrapping_sub(before),
+            start: start.wrapping_sub(self.padding * (row_step + pixel_step)),
             row_step,
             pixel_step,
             rows: within(y, self.padding, height, REACH),
@@ -86,19 +90,19 @@ impl Grid {
         }
     }
 
-    /// What a tile is of the result at `start`, `channels` channels from `channel`.
+    /// What a tile is of `channels` channels of the result, of which the first pixel's lie at `start`.
     #[inline(always)]
     pub(super) fn result_patch<T>(
         &self,
-        start: *const T,
+        (start, pixel_step): (*const T, usize),
         tile: usize,
-        (channel, channels): (usize, usize),
+        channels: usize,
     ) -> Patch<*const T> {
         let (image, y, x) = self.origin(tile);
-        let Images { height, width, channels: pixel_step } = self.result;
+        let Images { height, width, .. } = self.result;
         let row_step = width * pixel_step;
         Patch {
-            start: start.wrapping_add((image * height + y) * row_step + x * pixel_step + channel),
+            start: start.wrapping_add((image * height + y) * row_step + x * pixel_step),
             row_step,
             pixel_step,
             rows: within(y, 0, height, SIDE),

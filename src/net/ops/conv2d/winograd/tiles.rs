@@ -7,6 +7,7 @@ use super::super::super::lanes::Lanes;
 use super::super::super::panel::{Panels, ROWS};
 use super::super::super::scratch::{Filling, filled};
 use super::grid::Grid;
+use super::parts::Parts;
 use super::tile::{self, POINTS};
 
 /// Bytes that a thread's blocks of tiles take: half a second-level cache of 1 MiB.
@@ -70,13 +71,14 @@ pub(super) fn even_blocks(tiles: usize, bytes: usize) -> Blocks {
 #[derive(Clone, Copy)]
 pub(super) struct SourceTiles<'a, T> {
     grid: Grid,
-    source: &'a [T],
+    source: Parts<'a, T>,
     width: usize,
 }
 
 impl<'a, T: Lanes> SourceTiles<'a, T> {
-    pub(super) fn new<S: Simd>(grid: Grid, source: &'a [T]) -> Self {
-        assert_eq!(source.len(), grid.source_values(), "another source than the grid's");
+    pub(super) fn new<S: Simd>(grid: Grid, source: Parts<'a, T>) -> Self {
+        let fits = source.len() == grid.source_values() && source.channels() == grid.source.channels;
+        assert!(fits, "another source than the grid's");
         Self { grid, source, width: grid.source.channels.next_multiple_of(ROWS.max(T::lanes::<S>())) }
     }
 
@@ -100,7 +102,7 @@ impl<'a, T: Lanes> SourceTiles<'a, T> {
         let lanes = T::lanes::<S>();
         let channels = self.grid.source.channels;
         for first in (0..channels).step_by(lanes) {
-            let patch = self.grid.source_patch(self.source.as_ptr(), tile, (first, lanes.min(channels - first)));
+            let patch = self.grid.source_patch(self.source.at(first), tile, lanes.min(channels - first));
             // SAFETY: the patch's pixels in the image lie in the source; the rest is passed on.
             unsafe { tile::input::<T, S>(simd, patch, out.add(first), point_step) };
         }
@@ -172,8 +174,8 @@ impl<'a, T: Lanes> ResultTiles<'a, T> {
         let lanes = T::lanes::<S>();
         let channels = self.grid.result.channels;
         for (vector, first) in (0..channels).step_by(lanes).enumerate() {
-            let channels = (first, lanes.min(channels - first));
-            let patch = self.grid.result_patch(self.gradient.as_ptr(), tile, channels);
+            let start = self.gradient.as_ptr().wrapping_add(first);
+            let patch = self.grid.result_patch((start, channels), tile, lanes.min(channels - first));
             // SAFETY: the patch's pixels in the image lie in the gradient; the rest is passed on.
             unsafe {
                 let out = out.add(self.panels.place(vector, row, depth));
