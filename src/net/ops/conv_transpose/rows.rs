@@ -14,12 +14,9 @@ const LONG: usize = 32;
 
 /// The output.
 pub(super) fn forward<T: Lanes>(g: &Geometry, x: &[T], w: &[T], bias: &[T]) -> Vec<T> {
-    let (in_row, out_row) = g.row_values();
-    assert!(x.len() == g.rows * in_row && w.len() == 4 * g.channels * g.out_channels && bias.len() == g.out_channels);
-    dispatch(Forward { g: *g, x, w, bias }).unwrap_or_else(|| {
-        debug_assert_eq!(out_row, 4 * g.width * g.out_channels);
-        general::forward(g, x, w, bias)
-    })
+    let fits = x.len() == g.rows * g.row_values().0 && w.len() == 4 * g.channels * g.out_channels;
+    assert!(fits && bias.len() == g.out_channels);
+    dispatch(Forward { g: *g, x, w, bias }).unwrap_or_else(|| general::forward(g, x, w, bias))
 }
 
 /// The input's gradient.

@@ -70,43 +70,35 @@ impl Grid {
 
     /// What a tile reads of `channels` channels of the source, of which the first pixel's lie at `start`.
     #[inline(always)]
-    pub(super) fn source_patch<T>(
-        &self,
-        (start, pixel_step): (*const T, usize),
-        tile: usize,
-        channels: usize,
-    ) -> Patch<*const T> {
-        let (image, y, x) = self.origin(tile);
-        let Images { height, width, .. } = self.source;
-        let row_step = width * pixel_step;
-        let start = start.wrapping_add((image * height + y) * row_step + x * pixel_step);
-        Patch {
-            start: start.wrapping_sub(self.padding * (row_step + pixel_step)),
-            row_step,
-            pixel_step,
-            rows: within(y, self.padding, height, REACH),
-            columns: within(x, self.padding, width, REACH),
-            channels,
-        }
+    pub(super) fn source_patch<T>(&self, start: (*const T, usize), tile: usize, channels: usize) -> Patch<*const T> {
+        self.patch(self.source, (self.padding, REACH), start, tile, channels)
     }
 
     /// What a tile is of `channels` channels of the result, of which the first pixel's lie at `start`.
     #[inline(always)]
-    pub(super) fn result_patch<T>(
+    pub(super) fn result_patch<T>(&self, start: (*const T, usize), tile: usize, channels: usize) -> Patch<*const T> {
+        self.patch(self.result, (0, SIDE), start, tile, channels)
+    }
+
+    /// The `reach` pixels a side that begin `before` pixels before the tile.
+    #[inline(always)]
+    fn patch<T>(
         &self,
+        Images { height, width, .. }: Images,
+        (before, reach): (usize, usize),
         (start, pixel_step): (*const T, usize),
         tile: usize,
         channels: usize,
     ) -> Patch<*const T> {
         let (image, y, x) = self.origin(tile);
-        let Images { height, width, .. } = self.result;
         let row_step = width * pixel_step;
+        let start = start.wrapping_add((image * height + y) * row_step + x * pixel_step);
         Patch {
-            start: start.wrapping_add((image * height + y) * row_step + x * pixel_step),
+            start: start.wrapping_sub(before * (row_step + pixel_step)),
             row_step,
             pixel_step,
-            rows: within(y, 0, height, SIDE),
-            columns: within(x, 0, width, SIDE),
+            rows: within(y, before, height, reach),
+            columns: within(x, before, width, reach),
             channels,
         }
     }
