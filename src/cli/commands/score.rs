@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use crate::cli::args::{AverageArg, ScoreArgs};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Align, Table, print, print_json};
 use crate::metrics::{Average, ConfusionMatrix, Score, ScoreOptions};
 use crate::raster::{Reader, Samples, Window};
 
-/// Rows compared at a time.
-const STRIP_ROWS: usize = 512;
+/// Rows compared by one thread at a time.
+const STRIP_ROWS: usize = 256;
 
 /// Scores `--pred` against `--truth`.
 pub(in crate::cli) fn score(args: &ScoreArgs) -> Result<(), Failure> {
@@ -54,20 +56,23 @@ fn compare(truth: &Path, pred: &Path, ignore: Option<i64>) -> Result<ConfusionMa
             return Err(Failure::failed(format!("{path}: has {bands} bands, a label raster has one")));
         }
     }
+    let windows: Vec<Window> = truth.row_blocks(STRIP_ROWS).collect();
+    let strips: Vec<_> = windows.into_par_iter().map(|window| compare_strip(&truth, &pred, window, ignore)).collect();
     let mut matrix = ConfusionMatrix::new();
-    for window in truth.row_blocks(STRIP_ROWS) {
-        add(&mut matrix, &truth, &pred, window, ignore)?;
+    // In order: where several strips are bad, the first is told.
+    for strip in strips {
+        matrix.merge(&strip?);
     }
     Ok(matrix)
 }
 
-fn add(
-    matrix: &mut ConfusionMatrix,
+fn compare_strip(
     truth: &Reader,
     pred: &Reader,
     window: Window,
     ignore: Option<i64>,
-) -> Result<(), Failure> {
+) -> Result<ConfusionMatrix, Failure> {
+    let mut matrix = ConfusionMatrix::new();
     let t = truth.read_window(window).map_err(Failure::failed)?;
     let p = pred.read_window(window).map_err(Failure::failed)?;
     match (&t, &p) {
@@ -75,7 +80,8 @@ fn add(
         (Samples::U8(t), Samples::U8(p)) => matrix.add(t, p, ignore.and_then(|code| u8::try_from(code).ok())),
         _ => matrix.add_i64(&labels(truth, &t)?, &labels(pred, &p)?, ignore),
     }
-    .map_err(Failure::failed)
+    .map_err(Failure::failed)?;
+    Ok(matrix)
 }
 
 /// Whole numbers as labels; anything else is no label raster.
