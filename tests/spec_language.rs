@@ -301,9 +301,9 @@ fn a_file_that_cannot_be_read_says_why() {
     assert!(folder.contains("found a folder") && folder.contains("landcover.yaml"), "{folder}");
     let nowhere = message(&dir.path().join("no/where.yaml"));
     assert!(nowhere.contains("there is no folder"), "{nowhere}");
-    std::fs::write(dir.path().join("big.yaml"), vec![b'#'; 2 << 20]).unwrap();
-    assert!(message(Path::new("/dev/zero")).contains("more than 1048576 bytes"));
-    assert!(message(&dir.path().join("big.yaml")).contains("more than 1048576 bytes"));
+    std::fs::write(dir.path().join("big.yaml"), vec![b'#'; 17 << 20]).unwrap();
+    assert!(message(Path::new("/dev/zero")).contains("more than 16777216 bytes"));
+    assert!(message(&dir.path().join("big.yaml")).contains("more than 16777216 bytes"));
 }
 
 #[test]

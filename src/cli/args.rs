@@ -1,8 +1,11 @@
 //! The command line as the user writes it. Checked values are made where the commands start.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::output::read_bytes;
 
 /// From Sentinel-2 tiles to a scored land-cover map in one command.
 ///
@@ -49,8 +52,12 @@ pub(super) enum Command {
     Stages(StagesArgs),
     /// Print the JSON schema of the pipeline language, for editors.
     Schema,
-    /// Look into the cache.
+    /// Look into the cache, tidy it up.
     Cache(CacheArgs),
+    /// List past runs, look at one, compare two.
+    Runs(RunsArgs),
+    /// Run cached tasks again, apart, and say whether they leave the same bytes.
+    Verify(VerifyArgs),
     /// Describe a raster file.
     Info(InfoArgs),
     /// Score a label map against its truth, with scikit-learn's semantics.
@@ -210,6 +217,161 @@ pub(super) enum CacheCommand {
         #[command(flatten)]
         cache: CacheDir,
     },
+    /// Print the bytes of an artefact that is one file, or of one file in it: `evaluate/metrics`, `train/model/model.json`.
+    Cat {
+        /// As for `cache show`, or a path in the readable view.
+        name: String,
+        #[command(flatten)]
+        cache: CacheDir,
+    },
+    /// Say what takes how much room.
+    Du {
+        #[command(flatten)]
+        cache: CacheDir,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove results that nothing needs: all but the newest of every task, pinned ones and those of runs in progress.
+    Gc(GcArgs),
+    /// Read every stored byte and compare it with its digest. Exit code 1 when something is damaged.
+    Verify {
+        #[command(flatten)]
+        cache: CacheDir,
+        /// Remove what is damaged, so that it is made again when it is needed.
+        #[arg(long)]
+        repair: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Protect a run's results, or one result, from `cache gc`; without a name, list what is protected.
+    Pin {
+        /// A run (`latest`, its id or the end of it) or an artefact (as for `cache show`).
+        name: Option<String>,
+        #[command(flatten)]
+        cache: CacheDir,
+    },
+    /// Take a pin away.
+    Unpin {
+        /// As for `cache pin`.
+        name: String,
+        #[command(flatten)]
+        cache: CacheDir,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GcArgs {
+    #[command(flatten)]
+    pub(super) cache: CacheDir,
+
+    /// Only what no run has used for this long: `30d`, `12h`, `2w`.
+    #[arg(long, value_name = "AGE", value_parser = read_age)]
+    pub(super) older_than: Option<Duration>,
+
+    /// Only until the store has at most this size, the least recently used first: `50GB`.
+    #[arg(long, value_name = "SIZE", value_parser = read_bytes)]
+    pub(super) max_size: Option<u64>,
+
+    /// Nothing that was made or used within this time.
+    #[arg(long, value_name = "AGE", value_parser = read_age, default_value = "1h")]
+    pub(super) grace: Duration,
+
+    /// Say what would go, remove nothing.
+    #[arg(short = 'n', long)]
+    pub(super) dry_run: bool,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `30d`, `12h`, `1h 30m`; a day has 24 hours.
+fn read_age(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a time such as 90s, 30m, 12h, 30d or 2w".to_owned();
+    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+    let total = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+    Duration::try_from(total).map_err(|_| wrong())
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct RunsArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<RunsCommand>,
+
+    #[command(flatten)]
+    pub(super) list: RunsListArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunsListArgs {
+    /// Only runs of this pipeline.
+    #[arg(long, value_name = "NAME")]
+    pub(super) pipeline: Option<String>,
+
+    /// At most this many, the newest.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(super) last: usize,
+
+    #[command(flatten)]
+    pub(super) cache: CacheDir,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RunsCommand {
+    /// Show one run: what was asked for, what ran, the scores.
+    Show {
+        /// Run id, its beginning or end, `latest`, or `latest~1` for the one before.
+        run: String,
+        #[command(flatten)]
+        cache: CacheDir,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare two runs: parameters, data, seconds, scores.
+    Diff {
+        /// The first run, as for `runs show`.
+        a: String,
+        /// The second run.
+        b: String,
+        #[command(flatten)]
+        cache: CacheDir,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    pub(super) pipeline: PipelineArgs,
+
+    /// The stage whose tasks run again.
+    #[arg(long, value_name = "STAGE")]
+    pub(super) rerun: String,
+
+    #[command(flatten)]
+    pub(super) cache: CacheDir,
+
+    /// Threads for each task [default: the number of cores].
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) jobs: Option<u16>,
+
+    /// Device for training and prediction: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub(super) device: String,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use args::{CacheCommand, Cli, Command, TaskCommand, Verbosity};
+use args::{CacheCommand, Cli, Command, RunsCommand, TaskCommand, Verbosity};
 use failure::Failure;
 
 pub use exit::{FAILED, FINE, INTERRUPTED, STALE, USAGE};
@@ -51,7 +51,19 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             CacheCommand::Ls { name, cache, json } => commands::cache_ls(name.as_deref(), &cache, json),
             CacheCommand::Show { name, cache, json } => commands::cache_show(&name, &cache, json),
             CacheCommand::Path { name, cache } => commands::cache_path(&name, &cache),
+            CacheCommand::Cat { name, cache } => commands::cache_cat(&name, &cache),
+            CacheCommand::Du { cache, json } => commands::cache_du(&cache, json),
+            CacheCommand::Gc(args) => commands::cache_gc(&args),
+            CacheCommand::Verify { cache, repair, json } => commands::cache_verify(&cache, repair, json),
+            CacheCommand::Pin { name, cache } => commands::cache_pin(name.as_deref(), &cache),
+            CacheCommand::Unpin { name, cache } => commands::cache_unpin(&name, &cache),
         },
+        Command::Runs(args) => match args.command {
+            None => commands::runs_list(&args.list),
+            Some(RunsCommand::Show { run, cache, json }) => commands::runs_show(&run, &cache, json),
+            Some(RunsCommand::Diff { a, b, cache, json }) => commands::runs_diff((&a, &b), &cache, json),
+        },
+        Command::Verify(args) => commands::verify(&args, &cli.verbosity),
         Command::Info(args) => commands::info(&args),
         Command::Score(args) => commands::score(&args),
         Command::Synth(args) => commands::synth(&args),

@@ -76,6 +76,9 @@ pub struct Action {
     pub ran_as: RanAs,
     /// Its log, where it wrote one.
     pub log: Option<Digest>,
+    /// Numbers that the task reported about its result.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, f64>,
     /// Slot -> where the input came from.
     pub made_from: BTreeMap<String, MadeFrom>,
     /// The record whose digest is the key.
@@ -94,6 +97,11 @@ pub struct RanAs {
 }
 
 impl Action {
+    /// Whether this program understands the record.
+    pub(super) fn is_current(&self) -> bool {
+        self.action == ACTION
+    }
+
     /// An action of the current version; its outputs are filled in by [`Cache::commit`].
     pub(super) fn new(key: Key, record: TaskRecord, ran_as: RanAs, outcome: Outcome, seconds: f64) -> Self {
         Self {
@@ -106,6 +114,7 @@ impl Action {
             s2pipe: env!("CARGO_PKG_VERSION").to_owned(),
             ran_as,
             log: None,
+            scores: BTreeMap::new(),
             made_from: BTreeMap::new(),
             record,
         }
@@ -120,6 +129,8 @@ pub(super) struct Done {
     pub(super) seconds: f64,
     pub(super) created: String,
     pub(super) outcome: Outcome,
+    #[serde(default)]
+    pub(super) scores: BTreeMap<String, f64>,
 }
 
 /// The answer to "has this task been done?"

@@ -10,7 +10,9 @@
 //!     actions/ab/cdef….json             key -> outputs, record, seconds; `.cut.json` where a deadline cut it short
 //!     checkpoints/<key>/                what an unfinished task wants to find again
 //!     newest/<pipeline>.json            the newest key of every task, and what the view shows
-//!     runs/<id>/                        pipeline.json, events.jsonl, summary.json, logs of failed tasks
+//!     runs/<id>/                        pipeline.json, tasks.json, events.jsonl, summary.json, logs of failed tasks
+//!     parts/                            files that the folders of several runs share
+//!     pins/                             a file for everything that `cache gc` must leave
 //!     sources                           stat cache: digests of source files
 //!     locks/  tmp/                      of running processes
 //! ```
@@ -70,6 +72,19 @@ impl Cache {
         self.internals.join("runs")
     }
 
+    /// Files that several runs' folders share.
+    pub(super) fn parts_dir(&self) -> PathBuf {
+        self.internals.join("parts")
+    }
+
+    pub(super) fn pins_dir(&self) -> PathBuf {
+        self.internals.join("pins")
+    }
+
+    pub(super) fn checkpoints_dir(&self) -> PathBuf {
+        self.internals.join("checkpoints")
+    }
+
     /// Whether a pipeline may have this name: it becomes a folder beside the cache's own.
     pub(super) fn is_pipeline_name(name: &str) -> bool {
         !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
@@ -97,7 +112,7 @@ impl Cache {
     }
 
     pub(super) fn checkpoint_dir(&self, key: Key) -> PathBuf {
-        self.internals.join("checkpoints").join(key.0.hex())
+        self.checkpoints_dir().join(key.0.hex())
     }
 
     /// Takes the lock of an action; `None` when the run was cancelled while waiting for it.
@@ -117,6 +132,20 @@ impl Cache {
     /// This process has no more to do with an action; its lock has been given back.
     pub(super) fn retire(&self, key: Key) {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+    }
+
+    /// Keeps the collector out, together with everyone else who does; given back when dropped.
+    pub(super) fn hold(&self) -> Result<FileLock, CacheError> {
+        FileLock::take_shared(&self.collector_lock())
+    }
+
+    /// Keeps every run out that has not told yet what it counts on.
+    pub(super) fn lock_collector(&self) -> Result<FileLock, CacheError> {
+        FileLock::take_short(&self.collector_lock())
+    }
+
+    fn collector_lock(&self) -> PathBuf {
+        self.internals.join("locks").join("collector")
     }
 
     /// Takes the lock of a pipeline's index and view.

@@ -223,6 +223,15 @@ pub enum PlanError {
     Cache(#[from] CacheError),
 }
 
+/// `" of a, b, c"`.
+struct Of<'a>(&'a [String]);
+
+impl fmt::Display for Of<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " of {}", self.0.join(", ")) }
+    }
+}
+
 struct Nearest<'a>(&'a Option<String>);
 
 impl fmt::Display for Nearest<'_> {
@@ -366,6 +375,28 @@ pub enum QueryError {
         /// The nearest name.
         nearest: Option<String>,
     },
+    /// No run has this id.
+    #[error("there is no run {name:?} in the cache{}", Nearest(.nearest))]
+    NoRun {
+        /// As given.
+        name: String,
+        /// The nearest id.
+        nearest: Option<String>,
+    },
+    /// It is a directory, where one file was asked for.
+    #[error("{name:?} is a folder{}", Of(.files))]
+    IsFolder {
+        /// As given.
+        name: String,
+        /// Names of its files, at most 20.
+        files: Vec<String>,
+    },
+    /// Its bytes are no longer in the cache.
+    #[error("{name:?} is no longer in the cache")]
+    Gone {
+        /// As given.
+        name: String,
+    },
     /// Several things have it.
     #[error("{name:?} could be any of: {}", .candidates.join(", "))]
     Ambiguous {
@@ -384,6 +415,9 @@ impl QueryError {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::NotFound { .. } => Some("`s2pipe cache ls` lists what is there".into()),
+            Self::NoRun { .. } => Some("`s2pipe runs` lists them; `latest` and `latest~1` are the newest two".into()),
+            Self::IsFolder { .. } => Some("name one of its files".into()),
+            Self::Gone { .. } => Some("`s2pipe run` makes it again".into()),
             Self::Ambiguous { .. } => Some("give one of the full names".into()),
             Self::Cache(error) => error.help(),
         }

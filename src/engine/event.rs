@@ -68,7 +68,8 @@ pub enum Event<'a> {
         /// What it says.
         news: &'a Progress,
     },
-    /// It is over, one way or the other. Comes once for every selected task.
+    /// It is over, one way or the other. Comes for every selected task; a second time for one whose result vanished
+    /// from the cache during the run and that was made again.
     TaskFinished {
         /// Which.
         name: TaskName<'a>,
@@ -78,9 +79,11 @@ pub enum Event<'a> {
         seconds: f64,
         /// Its key, where known.
         key: Option<Key>,
-        /// What it left.
+        /// What it left. Left out in the journal of a run where the task was in the cache.
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
         outputs: &'a [StoredOutput],
         /// What went wrong.
+        #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<&'a str>,
     },
     /// The run is over.

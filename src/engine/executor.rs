@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::action::{Action, Lookup, MadeFrom, StoredOutput};
+use super::action::{Action, Done, Lookup, MadeFrom, StoredOutput};
 use super::cache::Cache;
 use super::digest::{ContentId, Digest, Key};
 use super::disk::{self, Sync};
@@ -22,7 +22,7 @@ use super::error::{CacheError, TaskError};
 use super::graph::label;
 use super::job::TaskJob;
 use super::record::InputRecord;
-use super::stage::{Cancel, Outcome, Progress, ProgressSink, Registry, StageError, StageKind, TaskContext};
+use super::stage::{Cancel, Outcome, Progress, ProgressSink, Registry, Scores, StageError, StageKind, TaskContext};
 use super::wording::with_known_names;
 
 /// From this many seconds on a result is forced to the disk.
@@ -67,6 +67,8 @@ pub struct TaskDone {
     pub created: String,
     /// Whether it was done in full.
     pub outcome: Outcome,
+    /// Numbers that it reported about its result.
+    pub scores: BTreeMap<String, f64>,
     /// `false`: the result was in the cache, or somebody else made it meanwhile.
     pub ran: bool,
 }
@@ -95,12 +97,29 @@ pub fn run_task(job: &TaskJob, env: &TaskEnv<'_>) -> Result<TaskDone, TaskFailed
     if !job.force
         && let Lookup::Hit(done) = env.cache.lookup(key)
     {
-        let (outputs, seconds, created, outcome) = (done.outputs, done.seconds, done.created, done.outcome);
-        return Ok(TaskDone { key, outputs, seconds, created, outcome, ran: false });
+        let Done { outputs, seconds, created, outcome, scores, .. } = done;
+        return Ok(TaskDone { key, outputs, seconds, created, outcome, scores, ran: false });
     }
     env.watch.started(key);
     let attempt = Attempt::new(job, env, key).map_err(|e| early(e.into()))?;
     attempt.run(kind).map_err(|error| TaskFailed { log: attempt.keep_log(&error), error })
+}
+
+/// Runs a task in a place of its own, beside its result in the cache and with none of its checkpoints; `look` gets the
+/// folder with what it made and the seconds that it took. Nothing of it stays.
+pub(super) fn run_apart<T>(
+    job: &TaskJob,
+    env: &TaskEnv<'_>,
+    look: impl FnOnce(&Path, f64) -> T,
+) -> Result<T, TaskFailed> {
+    let early = |error| TaskFailed { error, log: None };
+    let (kind, key) = job.resolve(env.registry).map_err(early)?;
+    env.watch.started(key);
+    let dir = disk::fresh(env.cache.scratch().map_err(|e| early(e.into()))?, "again");
+    let checkpoints = dir.join("checkpoints");
+    let attempt = Attempt::in_dir(job, env, key, dir, checkpoints).map_err(|e| early(e.into()))?;
+    let made = attempt.make(kind).map_err(|error| TaskFailed { log: attempt.keep_log(&error), error });
+    made.map(|(_, seconds, _)| look(&attempt.dir.join("out"), seconds))
 }
 
 /// One attempt at a task, in a private directory that goes away with it.
@@ -116,7 +135,17 @@ struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     fn new(job: &'a TaskJob, env: &'a TaskEnv<'a>, key: Key) -> Result<Self, CacheError> {
         let dir = disk::fresh(env.cache.scratch()?, "task");
-        let attempt = Self { job, env, key, log: dir.join("log"), checkpoints: env.cache.checkpoint_dir(key), dir };
+        Self::in_dir(job, env, key, dir, env.cache.checkpoint_dir(key))
+    }
+
+    fn in_dir(
+        job: &'a TaskJob,
+        env: &'a TaskEnv<'a>,
+        key: Key,
+        dir: PathBuf,
+        checkpoints: PathBuf,
+    ) -> Result<Self, CacheError> {
+        let attempt = Self { job, env, key, log: dir.join("log"), checkpoints, dir };
         for name in ["in", "out", "work"] {
             disk::make_dir(&attempt.dir.join(name))?;
         }
@@ -129,12 +158,20 @@ impl<'a> Attempt<'a> {
     }
 
     fn run(&self, kind: &dyn StageKind) -> Result<TaskDone, TaskError> {
+        let (outcome, seconds, scores) = self.make(kind)?;
+        self.commit(outcome, seconds, scores.all())
+    }
+
+    /// Runs the kind; what it made is in `out/`.
+    fn make(&self, kind: &dyn StageKind) -> Result<(Outcome, f64, Scores), TaskError> {
         let inputs = self.lay_out_inputs()?;
         let start = Instant::now();
-        let outcome = self.call(kind, &inputs, start)?;
+        let scores = Scores::default();
+        let outcome = self.call(kind, &inputs, &scores, start)?;
         let seconds = start.elapsed().as_secs_f64();
         self.sources_unchanged()?;
-        self.commit(outcome, seconds)
+        self.outputs_present()?;
+        Ok((outcome, seconds, scores))
     }
 
     /// Makes `in/<slot>` for every input: a link to the file, or a directory of links.
@@ -187,6 +224,7 @@ impl<'a> Attempt<'a> {
         &self,
         kind: &dyn StageKind,
         inputs: &BTreeMap<String, PathBuf>,
+        scores: &Scores,
         start: Instant,
     ) -> Result<Outcome, TaskError> {
         let record = &self.job.record;
@@ -208,6 +246,7 @@ impl<'a> Attempt<'a> {
             cancel: self.env.cancel,
             progress: &progress,
             log: &self.log,
+            scores,
         };
         // What a panicking kind leaves behind is its private directory, which is thrown away.
         let ended = catch_unwind(AssertUnwindSafe(|| kind.run(&context)));
@@ -240,13 +279,10 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn commit(&self, outcome: Outcome, seconds: f64) -> Result<TaskDone, TaskError> {
+    fn commit(&self, outcome: Outcome, seconds: f64, scores: BTreeMap<String, f64>) -> Result<TaskDone, TaskError> {
         let sync = if seconds < WORTH_SYNCING { Sync::Lazy } else { Sync::Now };
         let record = &self.job.record;
         let out = self.dir.join("out");
-        if let Some(missing) = record.outputs.iter().find(|o| !out.join(&o.path).exists()) {
-            return Err(TaskError::MissingOutput { name: missing.name.clone(), path: missing.path.clone() });
-        }
         let mut action = Action::new(self.key, record.clone(), self.job.ran_as.clone(), outcome, seconds);
         for output in &record.outputs {
             let (content, bytes) = self.env.cache.put(&output.name, &out.join(&output.path), sync)?;
@@ -254,13 +290,22 @@ impl<'a> Attempt<'a> {
             action.outputs.push(StoredOutput { name: output.name.clone(), path, content, bytes });
         }
         action.log = self.store_log()?;
+        action.scores = scores;
         action.made_from = self.job.made_from.clone();
         if self.job.force {
             self.compare_with_before(&action);
         }
         self.env.cache.commit(&action, sync)?;
-        let Action { outputs, created, .. } = action;
-        Ok(TaskDone { key: self.key, outputs, seconds, created, outcome, ran: true })
+        let Action { outputs, created, scores, .. } = action;
+        Ok(TaskDone { key: self.key, outputs, seconds, created, outcome, scores, ran: true })
+    }
+
+    fn outputs_present(&self) -> Result<(), TaskError> {
+        let out = self.dir.join("out");
+        match self.job.record.outputs.iter().find(|o| !out.join(&o.path).exists()) {
+            Some(missing) => Err(TaskError::MissingOutput { name: missing.name.clone(), path: missing.path.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Running a task again must give the same bytes; if not, say so.
@@ -296,22 +341,10 @@ impl<'a> Attempt<'a> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         // Little things go when the process's scratch directory goes; see `Cache::retire` for the reason.
-        if bytes_below(&self.dir) > LEFT_TO_THE_END {
+        if disk::bytes_below(&self.dir) > LEFT_TO_THE_END {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
-}
-
-/// Bytes of the regular files below a directory.
-fn bytes_below(dir: &Path) -> u64 {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => bytes_below(&entry.path()),
-            Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |m| m.len()),
-            _ => 0,
-        })
-        .sum()
 }
 
 /// Passes news on and writes messages to the task's log.

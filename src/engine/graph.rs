@@ -139,6 +139,14 @@ impl Graph {
         label(&self.stages[node.stage].name, &node.plan.name)
     }
 
+    /// `stage.output` or `stage/task.output`; without the output where the task has one only.
+    pub(super) fn output_label(&self, task: TaskId, output: usize) -> String {
+        match self.tasks[task].plan.outputs.as_slice() {
+            [_] => self.label(task),
+            outputs => format!("{}.{}", self.label(task), outputs[output].name),
+        }
+    }
+
     /// The stages that wait for a stage, by data or by `needs`.
     pub fn stage_dependents(&self) -> Vec<Vec<StageId>> {
         let mut dependents = vec![Vec::new(); self.stages.len()];

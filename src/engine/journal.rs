@@ -39,9 +39,35 @@ struct Line<'a> {
 impl Journal {
     pub(super) fn create(path: &Path, start: Instant) -> Result<Self, CacheError> {
         let fail = |e| CacheError::at("write", path, e);
-        let mut out = BufWriter::new(File::create(path).map_err(fail)?);
+        let file = File::create(path).map_err(fail)?;
+        // Held as long as the process lives: so others can tell a run in progress from one that was killed. Where locks
+        // do not work a run in progress looks killed, which only misleads a list.
+        let _ = file.try_lock();
+        let mut out = BufWriter::new(file);
         writeln!(out, "{{\"journal\":\"s2pipe.events/1\"}}").map_err(fail)?;
         Ok(Self { start, state: Mutex::new(State { out, last_step: HashMap::new() }) })
+    }
+}
+
+impl Journal {
+    /// Makes what was written so far visible to other processes.
+    pub(super) fn flush(&self) {
+        let _ = self.state.lock().unwrap_or_else(PoisonError::into_inner).out.flush();
+    }
+}
+
+/// The outputs of a task that was in the cache are told by the run's task list.
+fn shortened<'a>(event: &Event<'a>) -> Event<'a> {
+    match event {
+        Event::TaskFinished { name, status: TaskStatus::Cached, seconds, key, error, .. } => Event::TaskFinished {
+            name: *name,
+            status: TaskStatus::Cached,
+            seconds: *seconds,
+            key: *key,
+            outputs: &[],
+            error: *error,
+        },
+        other => other.clone(),
     }
 }
 
@@ -59,7 +85,7 @@ impl Observer for Journal {
         }
         let at = (self.start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
         // A journal that cannot be written (a disk that fills up) must not end the run.
-        if let Ok(line) = serde_json::to_string(&Line { at, event }) {
+        if let Ok(line) = serde_json::to_string(&Line { at, event: &shortened(event) }) {
             let _ = writeln!(state.out, "{line}");
         }
         let quiet = matches!(event, Event::TaskFinished { status: TaskStatus::Cached | TaskStatus::Skipped, .. });

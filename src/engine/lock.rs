@@ -38,6 +38,18 @@ impl FileLock {
         }
     }
 
+    /// A lock that others may hold as well, but not together with an exclusive one. Its file stays.
+    pub(super) fn take_shared(path: &Path) -> Result<Self, CacheError> {
+        loop {
+            let file = disk::open_append(path)?;
+            match file.try_lock_shared() {
+                Ok(()) => return Ok(Self { _file: file, path: path.to_path_buf() }),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_AGAIN),
+                Err(TryLockError::Error(e)) => return Err(CacheError::at("lock", path, e)),
+            }
+        }
+    }
+
     /// Gives the lock back and removes its file. Removed while still held, so that whoever opened it meanwhile finds
     /// out in [`is_current`]. A file that cannot be removed does no harm.
     pub(super) fn remove(self) {

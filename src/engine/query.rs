@@ -52,8 +52,23 @@ pub struct Shown {
     pub stored: Vec<PathBuf>,
     /// Each input with what it holds and what made it, in the order of the record.
     pub made_from: Vec<Ancestor>,
+    /// Results that were made from one of its outputs, by name and time.
+    pub used_by: Vec<User>,
     /// The task's log.
     pub log: Option<String>,
+}
+
+/// A result that was made from another one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub struct User {
+    /// `pipeline/stage/task` that ran.
+    pub name: String,
+    /// When, UTC, RFC 3339.
+    pub created: String,
+    /// Its key.
+    pub key: Key,
+    /// The slots on which it read the result.
+    pub slots: Vec<String>,
 }
 
 /// One input of a result.
@@ -104,20 +119,86 @@ impl Cache {
     /// # Errors
     /// [`QueryError`] when nothing has the name, or several tasks have it.
     pub fn show(&self, name: &str) -> Result<Shown, QueryError> {
-        let key = match self.find(name)?.as_slice() {
-            [] => self.find_key(name)?,
-            [first, rest @ ..] if rest.iter().all(|e| e.key == first.key) => first.key,
-            several => return Err(ambiguous(name, several.iter().map(full_name))),
-        };
+        let key = self.key_of(name)?;
         let Some(action) = self.action(key)? else { return Err(self.not_found(name)) };
         let log = action.log.and_then(|digest| fs::read(self.file_path(digest)).ok());
         let mut known = BTreeSet::new();
         Ok(Shown {
             stored: action.outputs.iter().map(|o| self.content_path(o.content)).collect(),
             made_from: self.ancestors(&action, &mut known)?,
+            used_by: self.users(&action)?,
             log: log.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
             action,
         })
+    }
+
+    /// The stored file with this name: an artefact that is one file, or a path in the readable view.
+    ///
+    /// # Errors
+    /// [`QueryError`] when nothing has the name, several things have it, it is a directory, or its bytes are gone.
+    pub fn file(&self, name: &str) -> Result<PathBuf, QueryError> {
+        let path = match self.path(name) {
+            Ok(path) => path,
+            // `train/model/model.json`: a file within an artefact.
+            Err(QueryError::NotFound { .. }) => self.file_within(name)?,
+            Err(other) => return Err(other),
+        };
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_file() => Ok(path),
+            Ok(_) => {
+                let mut files: Vec<String> = fs::read_dir(&path)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|e| format!("{}/{}", name.trim_end_matches('/'), e.file_name().to_string_lossy()))
+                    .collect();
+                files.sort();
+                files.truncate(MOST_CANDIDATES);
+                Err(QueryError::IsFolder { name: name.to_owned(), files })
+            }
+            Err(_) => Err(QueryError::Gone { name: name.to_owned() }),
+        }
+    }
+
+    fn file_within(&self, name: &str) -> Result<PathBuf, QueryError> {
+        for (at, _) in name.rmatch_indices('/') {
+            if let Ok(folder) = self.path(&name[..at]) {
+                let path = folder.join(&name[at + 1..]);
+                if path.exists() {
+                    return Ok(path);
+                }
+            }
+        }
+        Err(self.not_found(name))
+    }
+
+    /// Results that were made from an output of this one.
+    fn users(&self, of: &Action) -> Result<Vec<User>, CacheError> {
+        let mut users = Vec::new();
+        for key in self.keys() {
+            let Some(action) = self.action(key)? else { continue };
+            let reads =
+                |slot: &str| matches!(action.made_from.get(slot), Some(MadeFrom::Task { key, .. }) if *key == of.key);
+            let same = |content: ContentId| of.outputs.iter().any(|o| o.content == content);
+            let inputs = action.record.inputs.iter().filter(|i| reads(&i.slot) && same(i.content));
+            let slots: Vec<String> = inputs.map(|i| i.slot.clone()).collect();
+            if !slots.is_empty() {
+                let name = format!("{}/{}", action.ran_as.pipeline, label(&action.ran_as.stage, &action.ran_as.task));
+                users.push(User { name, created: action.created, key, slots });
+            }
+        }
+        users.sort();
+        users.dedup();
+        Ok(users)
+    }
+
+    /// The key of the only result with this name.
+    pub(super) fn key_of(&self, name: &str) -> Result<Key, QueryError> {
+        match self.find(name)?.as_slice() {
+            [] => self.find_key(name),
+            [first, rest @ ..] if rest.iter().all(|e| e.key == first.key) => Ok(first.key),
+            several => Err(ambiguous(name, several.iter().map(full_name))),
+        }
     }
 
     /// Where the output, or the folder of the stage, with this name is in the readable view.

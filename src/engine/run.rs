@@ -8,20 +8,19 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::cache::Cache;
-use super::digest::Digest;
-use super::disk::{self, Sync};
-use super::error::{CacheError, EngineError};
+use super::error::EngineError;
 use super::event::{Event, Observer, TaskStatus};
 use super::graph::{Graph, StageId};
 use super::journal::Journal;
 use super::plan::PlanCounts;
+use super::run_folder::{EVENTS_FILE, RunFolder};
 use super::scheduler::{Around, Scheduler};
 use super::selection::Selection;
 use super::stage::{Cancel, DeviceChoice, Registry};
 use super::summary::{Failure, RunSummary, StageSummary, TaskCounts};
 use super::survey::{State, Survey};
 
-const SUMMARY: &str = "s2pipe.run/1";
+const SUMMARY: &str = "s2pipe.run/2";
 /// A failure shows this many last lines of its log, from at most this many bytes.
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: u64 = 16 << 10;
@@ -72,10 +71,12 @@ pub fn run(
 ) -> Result<RunSummary, EngineError> {
     let start = Instant::now();
     let started = jiff::Timestamp::now();
+    // Nothing that this run counts on is collected before the journal says that it does.
+    let hold = cache.hold()?;
     let survey = Survey::make(graph, cache, &options.selection)?;
     cache.sweep();
-    let (id, folder) = create_folder(cache, graph, started)?;
-    let journal = Journal::create(&folder.join("events.jsonl"), start)?;
+    let folder = RunFolder::create(cache, graph, started)?;
+    let journal = Journal::create(&folder.dir.join(EVENTS_FILE), start)?;
     let everyone: [&dyn Observer; 2] = [&journal, observer];
     let around = Around {
         registry,
@@ -83,14 +84,17 @@ pub fn run(
         observer: &Everyone(&everyone),
         cancel,
         budget: Budget::new(&survey, start, options.budget.or(graph.budget), options.jobs.max(1)),
-        logs: folder.join("logs"),
+        logs: folder.dir.join("logs"),
     };
     let tasks = counts(&survey);
-    around.observer.event(&Event::RunStarted { run: &id, pipeline: &graph.pipeline, tasks });
+    around.observer.event(&Event::RunStarted { run: &folder.id, pipeline: &graph.pipeline, tasks });
     let mut scheduler = Scheduler::new(survey, &around);
+    scheduler.report_cached();
+    journal.flush();
+    drop(hold);
     scheduler.run()?;
-    let summary = summarise(&scheduler, id, started, start, cancel);
-    match write_summary(&folder, &summary) {
+    let summary = summarise(&scheduler, folder.id.clone(), started, start, cancel);
+    match folder.write_tasks(&scheduler.survey).and_then(|()| folder.write_summary(&summary)) {
         // What failed must be told, also where the disk is too full to write it down.
         Err(error) if !summary.ok => tracing::warn!("{error}"),
         other => other?,
@@ -120,27 +124,6 @@ fn counts(survey: &Survey<'_>) -> PlanCounts {
         }
     }
     counts
-}
-
-/// Makes the run's folder, named by time and a few random-looking digits, with the resolved pipeline in it.
-fn create_folder(cache: &Cache, graph: &Graph, started: jiff::Timestamp) -> Result<(String, PathBuf), CacheError> {
-    let runs = cache.runs_dir();
-    disk::make_dir(&runs)?;
-    let time = started.strftime("%Y%m%d-%H%M%S");
-    for attempt in 0_u32.. {
-        let seed = format!("{} {} {attempt}", std::process::id(), started.as_nanosecond());
-        let id = format!("{time}-{}", &Digest::of(seed.as_bytes()).hex()[..4]);
-        let folder = runs.join(&id);
-        match fs::create_dir(&folder) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
-            other => other.map_err(|e| CacheError::at("create the folder", &folder, e))?,
-        }
-        let path = folder.join("pipeline.json");
-        fs::write(&path, format!("{}\n", graph.resolved)).map_err(|e| CacheError::at("write", &path, e))?;
-        return Ok((id, folder));
-    }
-    // 2^32 runs in one second: the counter ended. Nothing sensible is left to try.
-    Err(CacheError::at("create a folder in", &runs, io::Error::other("too many runs in this second")))
 }
 
 fn summarise(
@@ -201,7 +184,25 @@ fn stage_summary(scheduler: &Scheduler<'_>, id: StageId) -> StageSummary {
     let first = spans.iter().map(|s| s.0).min();
     let last = spans.iter().map(|s| s.1).max();
     let seconds = first.zip(last).map_or(0.0, |(first, last)| (last - first).as_secs_f64());
-    StageSummary { name: stage.name.clone(), status: tasks.status(), tasks, seconds, outputs: outputs(survey, id) }
+    StageSummary {
+        name: stage.name.clone(),
+        status: tasks.status(),
+        tasks,
+        seconds,
+        scores: scores(survey, id),
+        outputs: outputs(survey, id),
+    }
+}
+
+/// What the stage's tasks reported about their results, in whichever run that was.
+fn scores(survey: &Survey<'_>, id: StageId) -> BTreeMap<String, BTreeMap<String, f64>> {
+    let tasks = survey.graph.stages[id].tasks.clone().filter_map(|task| match &survey.states[task] {
+        State::Made(made) if !made.scores.is_empty() => {
+            Some((survey.graph.tasks[task].plan.name.clone(), made.scores.clone()))
+        }
+        _ => None,
+    });
+    tasks.collect()
 }
 
 /// Where the stage's outputs are in the view.
@@ -218,14 +219,6 @@ fn outputs(survey: &Survey<'_>, id: StageId) -> BTreeMap<String, PathBuf> {
         }
     }
     paths
-}
-
-fn write_summary(folder: &Path, summary: &RunSummary) -> Result<(), CacheError> {
-    let path = folder.join("summary.json");
-    let mut bytes =
-        serde_json::to_vec_pretty(summary).map_err(|e| CacheError::at("write", &path, io::Error::other(e)))?;
-    bytes.push(b'\n');
-    disk::write_atomic(&folder.join("summary.json.new"), &path, &bytes, Sync::Lazy)
 }
 
 /// The last lines of a log; none where it cannot be read.

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, Scope};
 use std::time::Instant;
 
+use super::action::Lookup;
 use super::budget::Budget;
 use super::digest::Key;
 use super::error::{EngineError, TaskError};
@@ -26,6 +27,9 @@ use super::view::Publisher;
 
 /// Stack of a task's thread: kinds may recurse deeper than the usual 2 MiB allow.
 const STACK: usize = 16 << 20;
+
+/// A task whose inputs vanish this often while it waits for them fails: somebody is emptying the cache.
+const MOST_AGAIN: u8 = 3;
 
 /// What a run has around it.
 pub(super) struct Around<'a> {
@@ -73,6 +77,8 @@ pub(super) struct Scheduler<'a> {
     running: usize,
     alone: bool,
     stopped: bool,
+    /// Per task: how often an input of it was found gone.
+    again: Vec<u8>,
 }
 
 impl<'a> Scheduler<'a> {
@@ -115,14 +121,14 @@ impl<'a> Scheduler<'a> {
             running: 0,
             alone: false,
             stopped: false,
+            again: vec![0; graph.tasks.len()],
             survey,
             around,
         }
     }
 
-    /// Runs everything that has to run.
+    /// Runs everything that has to run. What was found in the cache has been told by [`Scheduler::report_cached`].
     pub(super) fn run(&mut self) -> Result<(), EngineError> {
-        self.report_cached();
         let graph = self.survey.graph;
         let mut free: VecDeque<TaskId> = VecDeque::new();
         for id in (0..graph.tasks.len()).filter(|id| self.is_free(*id)) {
@@ -158,7 +164,8 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    fn report_cached(&self) {
+    /// Tells what was found in the cache.
+    pub(super) fn report_cached(&self) {
         for (id, state) in self.survey.states.iter().enumerate() {
             if let State::Made(made) = state {
                 self.tell_end(id, TaskStatus::Cached, 0.0, Some(made), None);
@@ -250,6 +257,10 @@ impl<'a> Scheduler<'a> {
     where
         'a: 's,
     {
+        if self.wait_for_inputs(id) {
+            // What it reads vanished after it was found ready, and is being made again.
+            return;
+        }
         let begun = Instant::now();
         self.running += 1;
         let Some(job) = self.job(id) else {
@@ -320,12 +331,14 @@ impl<'a> Scheduler<'a> {
                     (true, Outcome::CutShort) => TaskStatus::CutShort,
                 };
                 let seconds = if done.ran { done.seconds } else { 0.0 };
-                let made = Made { key: done.key, outputs: done.outputs, seconds: done.seconds, created: done.created };
+                let TaskDone { key, outputs, seconds: took, created, scores, ran, .. } = done;
+                let made = Made { key, outputs, seconds: took, created, scores };
                 self.tell_end(id, status, seconds, Some(&made), None);
                 self.survey.states[id] = State::Made(made);
                 self.publisher.made(&self.survey, id);
-                self.end(id, status, done.ran.then_some(span), &mut free);
+                self.end(id, status, ran.then_some(span), &mut free);
             }
+            Err(TaskFailed { error: TaskError::InputGone { .. }, .. }) if self.make_again(id, &mut free) => {}
             Err(failed) => {
                 let cancelled = matches!(failed.error, TaskError::Cancelled);
                 let status = if cancelled { TaskStatus::Cancelled } else { TaskStatus::Failed };
@@ -339,6 +352,45 @@ impl<'a> Scheduler<'a> {
             }
         }
         self.settle(free);
+    }
+
+    /// A task found an input gone that was in the cache before (collected, removed by hand): what made it runs again and
+    /// the task waits for that. `false`: nothing is missing after all, or this has been tried too often.
+    fn make_again(&mut self, id: TaskId, free: &mut VecDeque<TaskId>) -> bool {
+        let graph = self.survey.graph;
+        let is_gone = |up: &TaskId| match &self.survey.states[*up] {
+            State::Made(made) => !matches!(self.survey.cache.lookup(made.key), Lookup::Hit(_)),
+            _ => self.ends[*up].is_none(),
+        };
+        let gone: Vec<TaskId> = graph.tasks[id].reads.iter().copied().filter(is_gone).collect();
+        self.again[id] += 1;
+        if gone.is_empty() || self.again[id] > MOST_AGAIN {
+            return false;
+        }
+        for &up in &gone {
+            // Another task may have missed it first.
+            let State::Made(made) = &self.survey.states[up] else { continue };
+            let (key, reasons) = (Some(made.key), vec![Reason::Evicted { output: None }]);
+            self.survey.states[up] = State::Must { key, reasons };
+            self.open[graph.tasks[up].stage] += 1;
+            self.ends[up] = None;
+            if !self.wait_for_inputs(up) {
+                free.push_back(up);
+            }
+        }
+        self.wait_for_inputs(id);
+        true
+    }
+
+    /// Makes a task wait for those that it reads and that are not made (any more). `false`: there are none.
+    fn wait_for_inputs(&mut self, id: TaskId) -> bool {
+        let made = |up: &TaskId| matches!(self.survey.states[*up], State::Made(_));
+        let unmade: Vec<TaskId> = self.survey.graph.tasks[id].reads.iter().copied().filter(|up| !made(up)).collect();
+        self.waits[id] += unmade.len();
+        for up in &unmade {
+            self.readers[*up].push(id);
+        }
+        !unmade.is_empty()
     }
 
     /// What is not over by now is skipped.

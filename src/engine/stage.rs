@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -200,6 +200,25 @@ pub trait ProgressSink: Send + Sync {
     fn progress(&self, news: Progress);
 }
 
+/// Numbers that a task reports about its result, by name: a mean Jaccard, an area. They are kept with the result and shown
+/// beside the run; no key depends on them.
+#[derive(Debug, Default)]
+pub struct Scores(Mutex<BTreeMap<String, f64>>);
+
+impl Scores {
+    /// Reports a number. A number that is none (NaN, infinite) has no spelling in JSON and is left out.
+    pub fn report(&self, name: impl Into<String>, value: f64) {
+        if value.is_finite() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.into(), value);
+        }
+    }
+
+    /// What has been reported.
+    pub(super) fn all(&self) -> BTreeMap<String, f64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// Everything a task has while it runs.
 pub struct TaskContext<'a> {
     /// The parameters of its [`TaskPlan`].
@@ -231,6 +250,8 @@ pub struct TaskContext<'a> {
     pub progress: &'a dyn ProgressSink,
     /// The task's log file, to append to (shell output, warnings).
     pub log: &'a Path,
+    /// Where numbers about the result are reported.
+    pub scores: &'a Scores,
 }
 
 impl TaskContext<'_> {

@@ -125,6 +125,28 @@ impl Cache {
         entries.map(Tree::new)
     }
 
+    /// What a file or directory outside the store holds, without taking it in.
+    pub(super) fn content_at(name: &str, path: &Path) -> Result<(ContentId, Tree), TaskError> {
+        let digest = |path: &Path| Digest::of_file(path).map_err(|e| CacheError::at("read the output", path, e));
+        if !path.is_dir() {
+            return Ok((ContentId::File(digest(path)?.0), Tree::default()));
+        }
+        let mut found = Vec::new();
+        collect(name, path, Path::new(""), &mut found)?;
+        let entries: Result<Vec<TreeEntry>, TaskError> = found
+            .into_par_iter()
+            .map(|(below, kind)| {
+                let (digest, bytes) = match kind {
+                    EntryKind::EmptyDir => (Digest::of(b""), 0),
+                    _ => digest(&path.join(&below))?,
+                };
+                Ok(TreeEntry { kind, digest, bytes, path: below })
+            })
+            .collect();
+        let tree = Tree::new(entries?);
+        Ok((ContentId::Tree(Tree::digest_of_record(tree.record().as_bytes())), tree))
+    }
+
     fn put_file(&self, path: &Path, sync: Sync) -> Result<(Digest, u64), CacheError> {
         let copy = self.own_copy(path)?;
         let path = copy.as_deref().unwrap_or(path);

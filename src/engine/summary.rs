@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What became of a run; `summary.json` of its folder.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct RunSummary {
-    /// `s2pipe.run/1`.
+    /// `s2pipe.run/2`; version 1 had no scores.
     pub summary: String,
     /// Run id: `20261122-094208-3fa1`, UTC.
     pub run: String,
@@ -41,6 +41,9 @@ pub struct StageSummary {
     pub tasks: TaskCounts,
     /// Wall-clock seconds from the start of its first task to the end of its last one; 0 where none ran.
     pub seconds: f64,
+    /// Numbers that its tasks reported about their results: task name -> score -> value. Only tasks that reported any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, BTreeMap<String, f64>>,
     /// Where its outputs are in the readable view, absolute: `output`, or `output/item` where it has several items. Only
     /// those that are there.
     pub outputs: BTreeMap<String, PathBuf>,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::action::{Lookup, MadeFrom, Miss, RanAs, StoredOutput};
+use super::action::{Done, Lookup, MadeFrom, Miss, RanAs, StoredOutput};
 use super::cache::Cache;
 use super::digest::{ContentId, Digest, Key};
 use super::error::PlanError;
@@ -26,6 +26,7 @@ pub(super) struct Made {
     pub(super) outputs: Vec<StoredOutput>,
     pub(super) seconds: f64,
     pub(super) created: String,
+    pub(super) scores: BTreeMap<String, f64>,
 }
 
 /// What is known about a task before or during a run.
@@ -73,6 +74,11 @@ impl<'a> Survey<'a> {
         Ok(survey)
     }
 
+    /// The source files that selected tasks read, with their digests.
+    pub(super) fn sources(&self) -> &HashMap<&'a Path, Digest> {
+        &self.sources
+    }
+
     fn first_look(&self, id: TaskId) -> State {
         if !self.selected.included[self.graph.tasks[id].stage] {
             return State::Out;
@@ -98,7 +104,8 @@ impl<'a> Survey<'a> {
         }
         match self.cache.lookup(key) {
             Lookup::Hit(done) => {
-                State::Made(Made { key, outputs: done.outputs, seconds: done.seconds, created: done.created })
+                let Done { outputs, seconds, created, scores, .. } = done;
+                State::Made(Made { key, outputs, seconds, created, scores })
             }
             Lookup::Miss(miss) => State::Must { key: Some(key), reasons: self.reasons(id, key, record, miss) },
         }
@@ -122,7 +129,7 @@ impl<'a> Survey<'a> {
         let source = |slot: &str| {
             node.inputs.iter().find(|i| i.slot == slot).map(|i| match &i.from {
                 TaskSource::File(path) => path.display().to_string(),
-                TaskSource::Task { task, .. } => self.graph.label(*task),
+                TaskSource::Task { task, output } => self.graph.output_label(*task, *output),
             })
         };
         differences(&action.record, record, source)

@@ -61,6 +61,13 @@ impl Tree {
         Self { entries }
     }
 
+    /// The entry at a path.
+    pub(super) fn find(&self, path: &Path) -> Option<&TreeEntry> {
+        let bytes = path.as_os_str().as_bytes();
+        let at = self.entries.binary_search_by(|e| e.path.as_os_str().as_bytes().cmp(bytes)).ok()?;
+        Some(&self.entries[at])
+    }
+
     /// Bytes of all files.
     pub(super) fn bytes(&self) -> u64 {
         self.entries.iter().map(|e| e.bytes).sum()

@@ -14,7 +14,7 @@ use super::syntax;
 use super::text::{Origin, Text};
 
 /// Largest pipeline file: a thousand times what people write, and nothing that could fill the memory.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Reads and checks a pipeline file.
 ///

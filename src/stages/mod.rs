@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::Registry;
 
+mod difference;
 mod document;
 pub mod evaluate;
 pub mod figures;
@@ -16,6 +17,8 @@ pub mod shell;
 pub mod synth;
 pub mod tile;
 pub mod train;
+
+pub use difference::difference;
 
 /// Every stage kind that this program knows.
 pub fn registry() -> Registry {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::cli::args::CacheDir;
 use crate::cli::failure::Failure;
-use crate::cli::output::{Align, Table, print, print_json};
+use crate::cli::output::{Align, Table, bytes, print, print_bytes, print_json};
 use crate::cli::project::standalone_cache;
-use crate::engine::{Ancestor, Entry, MadeFrom, QueryError, Shown};
+use crate::engine::{Ancestor, Entry, Key, MadeFrom, QueryError, Shown};
 
 /// Lists what the readable view holds.
 pub(in crate::cli) fn cache_ls(name: Option<&str>, dir: &CacheDir, json: bool) -> Result<(), Failure> {
@@ -54,10 +54,17 @@ pub(in crate::cli) fn cache_path(name: &str, dir: &CacheDir) -> Result<(), Failu
     print(&format!("{}\n", path.display()))
 }
 
-/// Digits of a digest that are shown: enough to name it to `cache show`.
-const SHOWN_DIGITS: usize = 15;
+/// Prints the bytes of an artefact that is one file.
+pub(in crate::cli) fn cache_cat(name: &str, dir: &CacheDir) -> Result<(), Failure> {
+    let path = standalone_cache(dir)?.file(name).map_err(not_found)?;
+    let file = std::fs::File::open(&path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
+    print_bytes(file)
+}
 
-fn not_found(error: QueryError) -> Failure {
+/// Digits of a digest that are shown: enough to name it to `cache show`.
+pub(super) const SHOWN_DIGITS: usize = 15;
+
+pub(super) fn not_found(error: QueryError) -> Failure {
     let help = error.help();
     Failure::failed(error).help(help)
 }
@@ -73,20 +80,6 @@ fn is_called(entry: &Entry, name: &str) -> bool {
     let with_output = format!("{}/{}", full_name(entry), entry.output);
     let below = with_output.split_once('/').map_or("", |(_, below)| below);
     starts(&with_output) || starts(below)
-}
-
-fn bytes(count: u64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    if count < 1000 {
-        return format!("{count} B");
-    }
-    let mut value = count as f64 / 1000.0;
-    let mut unit = 0;
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
 }
 
 fn as_text(shown: &Shown) -> String {
@@ -117,13 +110,31 @@ fn as_text(shown: &Shown) -> String {
         table.row([output.name.clone(), bytes(output.bytes), path.display().to_string()]);
     }
     text += &table.render("  ");
+    if !action.scores.is_empty() {
+        text += "\nscores\n";
+        let mut table = Table::new([("", Align::Left), ("", Align::Right)]);
+        action.scores.iter().for_each(|(name, value)| table.row([name.clone(), format!("{value:.4}")]));
+        text += &table.render("  ");
+    }
     text += "\nmade from\n";
     lineage(&shown.made_from, "  ", &mut text);
+    text += "\nused by\n";
+    if shown.used_by.is_empty() {
+        text += "  nothing\n";
+    }
+    for user in &shown.used_by {
+        text += &format!("  {} as {}  {}, {}\n", user.name, user.slots.join(", "), user.created, short(&user.key));
+    }
     if let Some(log) = shown.log.as_deref().filter(|log| !log.is_empty()) {
         text += "\nlog\n";
         log.lines().for_each(|line| text += &format!("  {line}\n"));
     }
     text
+}
+
+/// The first digits of a key.
+fn short(key: &Key) -> String {
+    key.to_string().chars().take(SHOWN_DIGITS).collect()
 }
 
 /// `{"model":{"width":16}}` -> `model.width 16`.
@@ -165,15 +176,6 @@ fn lineage(ancestors: &[Ancestor], indent: &str, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_by_people() {
-        assert_eq!(bytes(0), "0 B");
-        assert_eq!(bytes(999), "999 B");
-        assert_eq!(bytes(1000), "1.0 kB");
-        assert_eq!(bytes(999_600), "1.0 MB");
-        assert_eq!(bytes(2_345_678_901), "2.3 GB");
-    }
 
     #[test]
     fn parameters_are_named_with_dots() {

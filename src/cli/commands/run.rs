@@ -64,7 +64,7 @@ pub(super) fn engine_failure(error: impl Into<EngineError>) -> Failure {
     failure.help(help)
 }
 
-fn read_device(text: &str) -> Result<DeviceChoice, Failure> {
+pub(super) fn read_device(text: &str) -> Result<DeviceChoice, Failure> {
     match text.split_once(':') {
         None if text == "auto" => Ok(DeviceChoice::Auto),
         None if text == "cpu" => Ok(DeviceChoice::Cpu),
@@ -77,7 +77,7 @@ fn read_device(text: &str) -> Result<DeviceChoice, Failure> {
 }
 
 /// The first SIGINT or SIGTERM asks tasks to stop and leave checkpoints; a second one ends the program at once.
-fn stop_on_signals(cancel: &Cancel) -> Result<(), Failure> {
+pub(super) fn stop_on_signals(cancel: &Cancel) -> Result<(), Failure> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, exit::INTERRUPTED.into(), cancel.flag())
             .and_then(|_| signal_hook::flag::register(signal, cancel.flag()))
