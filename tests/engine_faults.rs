@@ -3,7 +3,6 @@
 
 mod engine_kit;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -59,16 +58,7 @@ fn child() {
     let registry = registry(&root);
     let p = |name: &str| std::env::var(name).ok();
     let ms = p("S2PIPE_TEST_MS").and_then(|t| t.parse().ok()).unwrap_or(MS);
-    let pipeline = s2pipe::spec::Pipeline {
-        name: "demo".into(),
-        seed: 7,
-        budget: None,
-        allow_overlap: false,
-        root: root.clone(),
-        file: root.join("demo.yaml"),
-        classes: s2pipe::raster::ClassTable::default(),
-        stages: mixed(&root, ms),
-    };
+    let pipeline = pipeline(&root, mixed(&root, ms));
     let graph = Graph::expand(&pipeline, &registry).unwrap();
     let cache = Cache::open(&root.join("cache")).unwrap();
     let summary = run(&graph, &registry, &cache, &RunOptions::default(), &(), &Cancel::default()).unwrap();
@@ -185,172 +175,4 @@ fn a_waiting_run_says_so_and_goes_on_when_the_other_is_killed() {
     let from = watch.heard.about("\"message\":\"from ");
     assert_eq!(from.len(), 1, "it took the task over");
     assert!(!from[0].contains("\"from 0\""), "and went on from the dead run's checkpoint: {from:?}");
-}
-
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
-
-/// A pipeline of `concat` stages as the oracle sees it.
-#[derive(Clone)]
-struct Model {
-    files: Vec<String>,
-    stages: Vec<ModelStage>,
-}
-
-#[derive(Clone)]
-struct ModelStage {
-    prefix: String,
-    drop: bool,
-    /// Files by number, and earlier stages by number.
-    files: Vec<usize>,
-    reads: Vec<usize>,
-}
-
-impl Model {
-    fn random(random: &mut Random) -> Self {
-        let files = (0..3).map(|i| format!("file {i}\n")).collect();
-        let count = 3 + random.below(5) as usize;
-        let stages = (0..count).map(|i| ModelStage::random(random, i)).collect();
-        Self { files, stages }
-    }
-
-    fn params(&self, i: usize) -> serde_json::Value {
-        let stage = &self.stages[i];
-        json!({"prefix": stage.prefix, "drop": if stage.drop { "#" } else { "" }})
-    }
-
-    fn stages(&self, p: &Project) -> Vec<Stage> {
-        let build = |(i, model): (usize, &ModelStage)| {
-            let mut built = stage(&format!("t{i}"), "concat").with(self.params(i));
-            let files: Vec<PathBuf> = model.files.iter().map(|f| p.root().join(format!("f{f}.txt"))).collect();
-            if !files.is_empty() {
-                built = built.files("a", &files);
-            }
-            for up in &model.reads {
-                built = built.reads(&format!("b{up}"), &format!("t{up}"));
-            }
-            built.done()
-        };
-        self.stages.iter().enumerate().map(build).collect()
-    }
-
-    /// The oracle: everything from scratch, in order. Returns each stage's input and output.
-    fn answer(&self) -> Vec<(String, String)> {
-        let mut done: Vec<(String, String)> = Vec::new();
-        for (i, stage) in self.stages.iter().enumerate() {
-            let mut slots = BTreeMap::new();
-            slots.extend(stage.files.iter().map(|f| (format!("a/f{f}"), self.files[*f].clone())));
-            slots.extend(stage.reads.iter().map(|up| (format!("b{up}"), done[*up].1.clone())));
-            let input: String = slots.values().cloned().collect();
-            let text = concat_text(&self.params(i), &input);
-            done.push((format!("{} {slots:?}", self.params(i)), text));
-        }
-        done
-    }
-
-    fn edit(&mut self, random: &mut Random) {
-        let at = random.below(self.stages.len() as u64) as usize;
-        match random.below(6) {
-            0 | 1 => {
-                let file = random.below(3) as usize;
-                self.files[file] = format!("{}text {}\n", ["", "#"][random.below(2) as usize], random.below(3));
-            }
-            2 => self.stages[at].prefix = format!("p{}", random.below(3)),
-            3 => self.stages[at].drop = !self.stages[at].drop,
-            4 => self.stages[at] = ModelStage::random(random, at),
-            _ if self.stages.len() > 2 => {
-                self.stages.pop();
-            }
-            _ => self.stages.push(ModelStage::random(random, self.stages.len())),
-        }
-    }
-}
-
-impl ModelStage {
-    fn random(random: &mut Random, at: usize) -> Self {
-        let pick = |random: &mut Random, n: usize| (0..n).filter(|_| random.below(3) == 0).collect();
-        Self {
-            prefix: format!("p{}", random.below(2)),
-            drop: random.below(2) == 0,
-            files: pick(random, 3),
-            reads: pick(random, at),
-        }
-    }
-}
-
-/// Removes or damages a random file of the store, the actions, the index or the view.
-fn harm(p: &Project, random: &mut Random) {
-    let folders = [".s2pipe/store", ".s2pipe/actions", ".s2pipe/newest", "demo"];
-    let mut files = Vec::new();
-    list(&p.cache_dir().join(folders[random.below(4) as usize]), &mut files);
-    files.sort();
-    let Some(file) = files.get(random.below(files.len().max(1) as u64) as usize) else { return };
-    if random.below(2) == 0 || file.is_symlink() {
-        fs::remove_file(file).unwrap();
-    } else {
-        fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-        fs::write(file, "garbage").unwrap();
-    }
-}
-
-fn list(dir: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().unwrap().is_dir() { list(&entry.path(), files) } else { files.push(entry.path()) }
-    }
-}
-
-#[test]
-fn random_histories_end_as_if_everything_had_run_again() {
-    for seed in 0..12 {
-        let with_harm = seed % 2 == 1;
-        let mut random = Random(seed);
-        let p = Project::new();
-        let mut model = Model::random(&mut random);
-        // What has been done already, by everything that goes into it: the oracle of what must not run.
-        let mut known: HashSet<String> = HashSet::new();
-        for round in 0..12 {
-            for (i, text) in model.files.iter().enumerate() {
-                if fs::read_to_string(p.root().join(format!("f{i}.txt"))).ok().as_ref() != Some(text) {
-                    p.write(&format!("f{i}.txt"), text);
-                }
-            }
-            let answer = model.answer();
-            let expected: HashMap<&String, ()> =
-                answer.iter().filter(|(k, _)| !known.contains(k)).map(|(k, _)| (k, ())).collect();
-            let options = RunOptions { jobs: 1 + random.below(4) as usize, ..RunOptions::default() };
-            let summary = p.run_with(model.stages(&p), &options).unwrap();
-            assert!(summary.ok, "seed {seed} round {round}: {summary:#?}");
-            for (i, (_, text)) in answer.iter().enumerate() {
-                assert_eq!(&p.view(&format!("t{i}/out.txt")), text, "seed {seed} round {round} stage {i}");
-            }
-            let shown = fs::read_dir(p.cache_dir().join("demo")).unwrap().count();
-            assert_eq!(shown, model.stages.len(), "seed {seed} round {round}: stale folders in the view");
-            let ran = p.ran().len();
-            if !with_harm {
-                assert_eq!(ran, expected.len(), "seed {seed} round {round}");
-            }
-            known.extend(answer.into_iter().map(|(key, _)| key));
-            assert!(p.run(model.stages(&p)).is_empty(), "seed {seed} round {round}: a second run did something");
-            for _ in 0..=random.below(2) {
-                model.edit(&mut random);
-            }
-            if with_harm {
-                harm(&p, &mut random);
-            }
-        }
-    }
 }

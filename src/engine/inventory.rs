@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::action::{Action, StoredOutput};
 use super::cache::Cache;
-use super::digest::{ContentId, Digest, Key};
+use super::digest::{ContentId, Key};
 use super::graph::label;
 use super::run_folder::{EVENTS_FILE, SUMMARY_FILE, TASKS_FILE, TaskList};
 use super::runs::is_alive;

@@ -197,7 +197,15 @@ impl Cache {
         match self.find(name)?.as_slice() {
             [] => self.find_key(name),
             [first, rest @ ..] if rest.iter().all(|e| e.key == first.key) => Ok(first.key),
-            several => Err(ambiguous(name, several.iter().map(full_name))),
+            several => {
+                // `evaluate` is the task that sums up, not those of its scenes.
+                let mut own: Vec<Key> = several.iter().filter(|e| e.task.is_empty()).map(|e| e.key).collect();
+                own.dedup();
+                match own.as_slice() {
+                    [key] => Ok(*key),
+                    _ => Err(ambiguous(name, several.iter().map(full_name))),
+                }
+            }
         }
     }
 

@@ -101,7 +101,7 @@ fn of_stage(name: &str, stage: &Value, found: &mut Vec<(String, Value)>) {
             // Which files a pattern matched is told by the data.
             ("inputs", Value::Object(ports)) => {
                 for (port, sources) in ports {
-                    found.push((format!("{name}.inputs.{port}"), without_files(sources)));
+                    found.push((format!("{name}.inputs.{port}"), references(sources)));
                 }
             }
             _ => flatten(format!("{name}.{key}"), value, found),
@@ -109,14 +109,21 @@ fn of_stage(name: &str, stage: &Value, found: &mut Vec<(String, Value)>) {
     }
 }
 
-fn without_files(sources: &Value) -> Value {
-    let mut sources = sources.clone();
-    for source in sources.as_array_mut().into_iter().flatten() {
-        if let Value::Object(source) = source {
-            source.remove("files");
+/// Sources as they are written in YAML: `stage.output`, a pattern, or a list of those.
+fn references(sources: &Value) -> Value {
+    let text = |source: &Value| {
+        let get = |key: &str| source.get(key).and_then(Value::as_str);
+        match (get("stage"), get("output"), get("pattern")) {
+            (Some(stage), Some(output), _) => Value::from(format!("{stage}.{output}")),
+            (_, _, Some(pattern)) => Value::from(pattern),
+            _ => source.clone(),
         }
+    };
+    match sources.as_array().map(Vec::as_slice) {
+        Some([one]) => text(one),
+        Some(several) => several.iter().map(text).collect(),
+        None => sources.clone(),
     }
-    sources
 }
 
 fn flatten(name: String, value: &Value, found: &mut Vec<(String, Value)>) {

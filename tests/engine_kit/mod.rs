@@ -1,7 +1,8 @@
 //! Projects, pipelines and fake stage kinds for the engine's tests.
-#![allow(dead_code, clippy::unwrap_used, reason = "tests; each file uses a part of the kit")]
+#![allow(dead_code, unused_imports, clippy::unwrap_used, reason = "tests; each file uses a part of the kit")]
 
 mod kinds;
+mod model;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 pub(crate) use kinds::*;
+pub(crate) use model::*;
 use s2pipe::engine::{
     Cache, Cancel, ContentId, EngineError, Event, Graph, Observer, RunOptions, RunSummary, Selection, TaskState, plan,
     run,
@@ -59,16 +61,7 @@ impl Project {
     }
 
     pub(crate) fn pipeline(&self, stages: Vec<Stage>) -> Pipeline {
-        Pipeline {
-            name: "demo".into(),
-            seed: 7,
-            budget: None,
-            allow_overlap: false,
-            root: self.root().to_path_buf(),
-            file: self.root().join("demo.yaml"),
-            classes: ClassTable::default(),
-            stages,
-        }
+        pipeline(self.root(), stages)
     }
 
     pub(crate) fn graph(&self, stages: Vec<Stage>) -> Graph {
@@ -90,6 +83,19 @@ impl Project {
     pub(crate) fn view(&self, path: &str) -> String {
         let path = self.cache_dir().join("demo").join(path);
         fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+}
+
+pub(crate) fn pipeline(root: &Path, stages: Vec<Stage>) -> Pipeline {
+    Pipeline {
+        name: "demo".into(),
+        seed: 7,
+        budget: None,
+        allow_overlap: false,
+        root: root.to_path_buf(),
+        file: root.join("demo.yaml"),
+        classes: ClassTable::default(),
+        stages,
     }
 }
 

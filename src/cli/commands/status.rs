@@ -26,7 +26,8 @@ pub(in crate::cli) fn status(args: &StatusArgs) -> Result<(), Failure> {
     if plan.is_current() { Ok(()) } else { Err(Failure::silent(exit::STALE)) }
 }
 
-/// The plan as JSON: `{"pipeline","current","tasks":[{"stage","task","state":"cached|will_run|may_run",…}]}`.
+/// The plan as JSON: `{"pipeline","current","tasks":[{"stage","task","state":"cached|will_run|may_run",…}]}`. `reasons` are
+/// sentences, `causes` the same for programs.
 pub(super) fn plan_json(plan: &Plan) -> Value {
     let tasks: Vec<Value> = plan
         .tasks
@@ -35,7 +36,10 @@ pub(super) fn plan_json(plan: &Plan) -> Value {
             let mut value = json!({ "stage": task.stage, "task": task.task, "key": task.key });
             let (state, why) = match &task.state {
                 TaskState::Cached => ("cached", Vec::new()),
-                TaskState::WillRun { reasons } => ("will_run", reasons.iter().map(ToString::to_string).collect()),
+                TaskState::WillRun { reasons } => {
+                    value["causes"] = json!(reasons);
+                    ("will_run", reasons.iter().map(ToString::to_string).collect())
+                }
                 TaskState::MayRun { depends_on } => {
                     value["depends_on"] = json!(depends_on);
                     ("may_run", Vec::new())
