@@ -61,6 +61,10 @@ fn child() {
     let pipeline = pipeline(&root, mixed(&root, ms));
     let graph = Graph::expand(&pipeline, &registry).unwrap();
     let cache = Cache::open(&root.join("cache")).unwrap();
+    if p("S2PIPE_TEST_COLLECT").is_some() {
+        cache.collect(&CollectOptions { grace: Duration::ZERO, ..CollectOptions::default() }).unwrap();
+        return;
+    }
     let summary = run(&graph, &registry, &cache, &RunOptions::default(), &(), &Cancel::default()).unwrap();
     assert!(summary.ok, "{summary:#?}");
 }
@@ -104,6 +108,56 @@ fn killed_before_any_operation_the_next_run_ends_right() {
     std::thread::scope(|scope| (1..=WORKERS).for_each(|first| drop(scope.spawn(move || worker(first)))));
     let killed = killed.into_inner();
     assert!(killed > 100, "only {killed} operations were interrupted");
+}
+
+#[test]
+fn a_collector_killed_before_any_operation_leaves_misses_at_worst() {
+    let reference = reference();
+    for n in 1.. {
+        let p = project();
+        p.run(mixed(p.root(), MS));
+        p.write("s0.txt", "another scene\n");
+        p.run(mixed(p.root(), MS));
+        let envs = [("S2PIPE_TEST_COLLECT", String::new()), ("S2PIPE_DIE_AT", n.to_string())];
+        let status = start_child(p.root(), &envs).wait().unwrap();
+        assert!(p.run(mixed(p.root(), MS)).is_empty(), "operation {n}: the newest results are all there");
+        p.write("s0.txt", "scene 0\n");
+        p.run(mixed(p.root(), MS));
+        expect_whole(&p, &reference);
+        if status.success() {
+            assert!(n > 10, "only {n} operations");
+            return;
+        }
+        assert_eq!(status.signal(), Some(9), "operation {n}");
+    }
+}
+
+#[test]
+fn a_clock_that_was_ahead_and_went_back_hides_no_change() {
+    let p = project();
+    let a_day_ahead = std::time::SystemTime::now() + Duration::from_secs(86_400);
+    let set = |path: &Path| {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_times(fs::FileTimes::new().set_modified(a_day_ahead)).unwrap();
+    };
+    (0..3).for_each(|i| set(&p.root().join(format!("s{i}.txt"))));
+    p.run(mixed(p.root(), MS));
+    assert!(p.run(mixed(p.root(), MS)).is_empty(), "times in the future are no reason to run");
+    // The same size, and the same time as before the clock went back.
+    p.write("s1.txt", "scene X\n");
+    set(&p.root().join("s1.txt"));
+    assert!(p.run(mixed(p.root(), MS)).contains(&"each/s1".to_owned()));
+    assert!(p.view("all/out.txt").contains("SCENE X"));
+    // Everything in the cache seems to come from tomorrow: nothing of it is old enough to go, and all of it counts.
+    let mut files = Vec::new();
+    list(&p.cache_dir().join(".s2pipe/store/files"), &mut files);
+    for file in &files {
+        fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        set(file);
+    }
+    let grace = CollectOptions::default();
+    assert_eq!(p.cache().collect(&grace).unwrap().bytes, 0);
+    assert!(p.run(mixed(p.root(), MS)).is_empty());
 }
 
 #[test]

@@ -129,7 +129,7 @@ pub(crate) fn harm(p: &Project, random: &mut Random) {
     }
 }
 
-fn list(dir: &Path, files: &mut Vec<PathBuf>) {
+pub(crate) fn list(dir: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().unwrap().is_dir() { list(&entry.path(), files) } else { files.push(entry.path()) }
     }

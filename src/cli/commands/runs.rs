@@ -79,6 +79,9 @@ fn as_text(run: &RunRecord) -> String {
     if let Some(summary) = &run.info.summary {
         text += &stages(summary);
         text += &scores(summary);
+        if !summary.cut_short.is_empty() {
+            text += &format!("\ncut short by the budget: {}\n", summary.cut_short.join(", "));
+        }
         for failure in &summary.failures {
             text += &format!("\nfailed: {}: {}\n", full_name(&failure.stage, &failure.task), failure.message);
             if let Some(log) = &failure.log {
