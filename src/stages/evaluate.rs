@@ -56,6 +56,7 @@ static SPEC: KindSpec = KindSpec {
         },
     ],
     free_outputs: false,
+    joins: false,
     params: &[],
     check: None,
 };

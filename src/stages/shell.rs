@@ -24,6 +24,7 @@ static SPEC: KindSpec = KindSpec {
     free_inputs: true,
     outputs: &[],
     free_outputs: true,
+    joins: false,
     params: &[ParamSpec {
         name: "run",
         ty: ParamType::Text,

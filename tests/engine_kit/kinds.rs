@@ -67,6 +67,7 @@ const fn spec(name: &'static str, version: u32) -> KindSpec {
         free_inputs: true,
         outputs: &[],
         free_outputs: false,
+        joins: false,
         params: &[],
         check: None,
     }

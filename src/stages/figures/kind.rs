@@ -29,6 +29,7 @@ static SPEC: KindSpec = KindSpec {
     free_inputs: false,
     outputs: &[OutputSpec { name: "figures", artefact: Artefact::Figures, when: None, doc: "The pictures." }],
     free_outputs: false,
+    joins: false,
     params: &[
         ParamSpec {
             name: "title",

@@ -63,6 +63,7 @@ static SPEC: KindSpec = KindSpec {
         tiles("test", "The test scenes."),
     ],
     free_outputs: false,
+    joins: false,
     params: &[
         split("train", "Scenes to learn from."),
         split("val", "Scenes to be scored on; training never sees them."),

@@ -31,6 +31,7 @@ static SPEC: KindSpec = KindSpec {
         doc: "The index `patches.json`, and the tiles that it points into.",
     }],
     free_outputs: false,
+    joins: false,
     params: &[
         ParamSpec {
             name: "size",

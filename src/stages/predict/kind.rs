@@ -48,6 +48,7 @@ static SPEC: KindSpec = KindSpec {
         },
     ],
     free_outputs: false,
+    joins: false,
     params: &[
         ParamSpec {
             name: "window",

@@ -30,6 +30,7 @@ static SPEC: KindSpec = KindSpec {
         output("val_truth", Artefact::Truth, "Their truth."),
     ],
     free_outputs: false,
+    joins: false,
     params: &[
         ParamSpec {
             name: "size",

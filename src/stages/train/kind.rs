@@ -47,6 +47,7 @@ static SPEC: KindSpec = KindSpec {
         },
     ],
     free_outputs: false,
+    joins: false,
     params: PARAMS,
     check: Some(check),
 };
