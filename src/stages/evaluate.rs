@@ -146,7 +146,7 @@ impl StageKind for Evaluate {
             cores: Cores::One,
         });
         for (name, _) in files {
-            expansion.outputs.insert(name.into(), vec![Item { name: String::new(), from: from("", name) }]);
+            expansion.outputs.insert(name.into(), vec![Item::new("", from("", name))]);
         }
         Ok(expansion)
     }

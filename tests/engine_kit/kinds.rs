@@ -108,6 +108,7 @@ impl StageKind for Fake {
         }
         let stage = &context.stage.name;
         let item = |name: &str, task: &str| Item {
+            axes: Vec::new(),
             name: name.into(),
             from: Origin::Task { stage: stage.clone(), task: task.into(), output: "text".into() },
         };

@@ -118,6 +118,7 @@ impl StageKind for Predict {
             for (stage_output, output) in [("maps", "map"), ("probabilities", "probabilities")] {
                 if outputs.iter().any(|o| o.name == output) {
                     expansion.outputs.entry(stage_output.into()).or_default().push(Item {
+                        axes: Vec::new(),
                         name: scene.name.clone(),
                         from: Origin::Task {
                             stage: context.stage.name.clone(),

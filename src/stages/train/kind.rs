@@ -67,7 +67,7 @@ impl StageKind for Train {
             task: String::new(),
             output: output.into(),
         };
-        let single = |output: &str| vec![Item { name: String::new(), from: from(output) }];
+        let single = |output: &str| vec![Item::new("", from(output))];
         let task = TaskPlan {
             name: String::new(),
             params: Value::Object(context.stage.with.clone()),
