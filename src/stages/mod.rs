@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::Registry;
 
+pub mod compare;
 mod document;
 pub mod evaluate;
 pub mod figures;
@@ -12,6 +13,7 @@ pub mod leak;
 mod params;
 pub mod patches;
 pub mod predict;
+pub mod scores;
 pub mod shell;
 pub mod synth;
 pub mod tile;
@@ -25,6 +27,7 @@ pub fn registry() -> Registry {
     registry.register(Arc::new(train::Train));
     registry.register(Arc::new(predict::Predict));
     registry.register(Arc::new(evaluate::Evaluate));
+    registry.register(Arc::new(compare::Compare));
     registry.register(Arc::new(figures::Figures));
     registry.register(Arc::new(shell::Shell));
     registry.register(Arc::new(synth::Synth));
