@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::graph::{Graph, StageId};
+use super::graph::{Graph, StageId, StageNode};
 
-/// A line a stage, in the order in which they run: its kind, its tasks, what it reads.
+/// A line a stage, in the order in which they run: its kind, its tasks, its variants (`x6`), what it reads.
 pub fn graph_text(graph: &Graph) -> String {
     let width = graph.stages.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
     let kinds = graph.stages.iter().map(|s| s.kind.chars().count()).max().unwrap_or(0);
@@ -23,6 +23,9 @@ pub fn graph_text(graph: &Graph) -> String {
         }
         // Writing to a String cannot fail.
         let _ = write!(text, "  {:width$}  {:kinds$}  {count:>9}", stage.name, stage.kind);
+        if !stage.variants.is_empty() {
+            let _ = write!(text, "  x{}", stage.variants.len());
+        }
         if !waits.is_empty() {
             let _ = write!(text, "  {}", waits.join(", "));
         }
@@ -40,7 +43,7 @@ pub fn graph_dot(graph: &Graph) -> String {
     let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let mut text = format!("digraph {} {{\n  rankdir=LR;\n  node [shape=box];\n", quote(&graph.pipeline));
     for stage in &graph.stages {
-        let label = quote(&format!("{} ({}, {})", stage.name, stage.kind, stage.tasks.len()));
+        let label = quote(&node_label(stage));
         let _ = writeln!(text, "  {} [label={label}];", quote(&stage.name));
     }
     for (from, to, data) in edges(graph) {
@@ -55,13 +58,22 @@ pub fn graph_dot(graph: &Graph) -> String {
 pub fn graph_mermaid(graph: &Graph) -> String {
     let mut text = String::from("graph LR\n");
     for (id, stage) in graph.stages.iter().enumerate() {
-        let label = format!("{} ({}, {})", stage.name, stage.kind, stage.tasks.len()).replace('"', "#quot;");
+        let label = node_label(stage).replace('"', "#quot;");
         let _ = writeln!(text, "  s{id}[\"{label}\"]");
     }
     for (from, to, data) in edges(graph) {
         let _ = writeln!(text, "  s{from} {} s{to}", if data { "-->" } else { "-.->" });
     }
     text
+}
+
+/// `train (train, 6) x6`: kind, tasks, variants.
+fn node_label(stage: &StageNode) -> String {
+    let variants = match stage.variants.len() {
+        0 => String::new(),
+        n => format!(" x{n}"),
+    };
+    format!("{} ({}, {}){variants}", stage.name, stage.kind, stage.tasks.len())
 }
 
 /// All edges: from, to, and whether data flows along it.

@@ -7,50 +7,50 @@ use super::error::GraphError;
 use super::graph::{Graph, OutputItem, StageId, StageNode, TaskId, TaskInput, TaskNode, TaskSource, label};
 use super::order::read_names;
 use super::record::link_name;
-use super::stage::{ExpandContext, Item, Origin, Registry, TaskPlan};
+use super::stage::{ExpandContext, Item, Origin, Registry, StageKind, TaskPlan};
 use super::tree::is_inside;
-use crate::spec::{Pipeline, Source, Stage, item_name};
+use crate::spec::{Pipeline, Source, Stage, Sweep, Variant, item_name};
 
 /// What is known while the stages are split one after the other.
-#[derive(Default)]
-pub(super) struct Expander {
+pub(super) struct Expander<'p> {
+    pipeline: &'p Pipeline,
+    sweep: Sweep,
+    /// The pipeline with the parameters and the seed of the variant that is being split.
+    bound: Pipeline,
     stages: HashMap<String, StageId>,
-    /// Items of every output of the stages so far, as the kinds gave them.
-    items: HashMap<(String, String), Vec<Item>>,
+    /// Items of every output of the stages so far, by stage and variant: as the kinds gave them, with the task's whole
+    /// name.
+    items: HashMap<String, HashMap<Variant, BTreeMap<String, Vec<Item>>>>,
     /// Stage name -> task name -> task.
     tasks: HashMap<String, HashMap<String, TaskId>>,
 }
 
-impl Expander {
-    /// Splits one stage; those that it waits for have been added before.
-    pub(super) fn add(
-        &mut self,
-        graph: &mut Graph,
-        pipeline: &Pipeline,
-        stage: &Stage,
-        registry: &Registry,
-    ) -> Result<(), GraphError> {
+impl<'p> Expander<'p> {
+    /// Nothing is split yet.
+    pub(super) fn new(pipeline: &'p Pipeline) -> Self {
+        Self {
+            pipeline,
+            sweep: Sweep::new(pipeline),
+            bound: pipeline.clone(),
+            stages: HashMap::new(),
+            items: HashMap::new(),
+            tasks: HashMap::new(),
+        }
+    }
+
+    /// Splits one stage, each variant for itself; those that it waits for have been added before.
+    pub(super) fn add(&mut self, graph: &mut Graph, stage: &Stage, registry: &Registry) -> Result<(), GraphError> {
         let kind = registry
             .get(&stage.uses)
             .ok_or_else(|| GraphError::UnknownKind { stage: stage.name.clone(), kind: stage.uses.clone() })?;
-        let context = ExpandContext { pipeline, stage, inputs: self.inputs(stage)? };
-        let expansion = kind.expand(&context).map_err(|e| GraphError::Expand {
-            stage: stage.name.clone(),
-            message: e.message,
-            help: e.help,
-        })?;
-        check_output_paths(stage, &expansion.tasks)?;
         let first = graph.tasks.len();
-        for plan in expansion.tasks {
-            self.add_task(graph, stage, plan, kind.spec().version)?;
-        }
-        let mut outputs = BTreeMap::new();
-        for (name, items) in &expansion.outputs {
-            let items: Result<_, _> = items.iter().map(|i| self.output_item(graph, stage, i)).collect();
-            outputs.insert(name.clone(), items?);
-        }
-        for (name, items) in expansion.outputs {
-            self.items.insert((stage.name.clone(), name), items);
+        let mut outputs: BTreeMap<String, Vec<OutputItem>> = BTreeMap::new();
+        let variants = self.sweep.variants(&stage.name);
+        let names: Vec<String> = variants.iter().map(|v| self.sweep.name(v)).collect();
+        for (variant, name) in variants.into_iter().zip(&names) {
+            for (output, items) in self.add_variant(graph, stage, kind.as_ref(), variant, name)? {
+                outputs.entry(output).or_default().extend(items);
+            }
         }
         let tasks = first..graph.tasks.len();
         let own = graph.stages.len();
@@ -62,6 +62,7 @@ impl Expander {
         graph.stages.push(StageNode {
             name: stage.name.clone(),
             kind: stage.uses.clone(),
+            variants: names.into_iter().filter(|name| !name.is_empty()).collect(),
             tasks,
             reads,
             needs,
@@ -70,30 +71,95 @@ impl Expander {
         Ok(())
     }
 
+    /// Splits one variant of a stage and returns its outputs.
+    fn add_variant(
+        &mut self,
+        graph: &mut Graph,
+        stage: &Stage,
+        kind: &dyn StageKind,
+        variant: Variant,
+        name: &str,
+    ) -> Result<BTreeMap<String, Vec<OutputItem>>, GraphError> {
+        self.sweep.bind(&variant, &stage.name, self.pipeline, &mut self.bound);
+        let bound = self.bound.stage(&stage.name).unwrap_or(stage);
+        let context = ExpandContext { pipeline: &self.bound, stage: bound, inputs: self.inputs(stage, &variant)? };
+        let mut expansion = kind.expand(&context).map_err(|e| GraphError::Expand {
+            stage: label(&stage.name, name),
+            message: e.message,
+            help: e.help,
+        })?;
+        check_output_paths(stage, &expansion.tasks)?;
+        // The kind knows of no variants: what it says of tasks of its own is about those of this one.
+        let own = |origin: &mut Origin| match origin {
+            Origin::Task { stage: of, task, .. } if *of == stage.name => *task = below(name, task),
+            _ => {}
+        };
+        for mut plan in expansion.tasks {
+            plan.name = below(name, &plan.name);
+            plan.inputs.iter_mut().for_each(|(_, origin)| own(origin));
+            self.add_task(graph, stage, name, plan, kind.spec().version)?;
+        }
+        expansion.outputs.values_mut().flatten().for_each(|item| own(&mut item.from));
+        let mut outputs = BTreeMap::new();
+        for (output, items) in &expansion.outputs {
+            let items: Result<_, _> = items.iter().map(|i| self.output_item(graph, stage, name, i)).collect();
+            outputs.insert(output.clone(), items?);
+        }
+        self.items.entry(stage.name.clone()).or_default().insert(variant, expansion.outputs);
+        Ok(outputs)
+    }
+
     /// The items on every port of a stage.
-    fn inputs(&self, stage: &Stage) -> Result<BTreeMap<String, Vec<Item>>, GraphError> {
+    fn inputs(&self, stage: &Stage, variant: &Variant) -> Result<BTreeMap<String, Vec<Item>>, GraphError> {
         let mut ports: BTreeMap<String, Vec<Item>> = BTreeMap::new();
         for input in &stage.inputs {
             let port = ports.entry(input.port.clone()).or_default();
             for source in &input.sources {
                 match source {
-                    Source::Files { files, .. } => port.extend(
-                        files.iter().map(|file| Item { name: item_name(file), from: Origin::File(file.clone()) }),
-                    ),
+                    Source::Files { files, .. } => {
+                        port.extend(files.iter().map(|file| Item::new(item_name(file), Origin::File(file.clone()))));
+                    }
+                    Source::Output { stage: upstream, output } if stage.joins => {
+                        for variant in self.sweep.variants(upstream) {
+                            let (name, axes) = (self.sweep.name(&variant), self.sweep.values(&variant));
+                            let items = self.upstream(stage, upstream, output, &variant)?.iter();
+                            port.extend(items.map(|i| Item {
+                                name: below(&name, &i.name),
+                                from: i.from.clone(),
+                                axes: axes.clone(),
+                            }));
+                        }
+                    }
                     Source::Output { stage: upstream, output } => {
-                        let items = self.items.get(&(upstream.clone(), output.clone()));
-                        port.extend_from_slice(items.ok_or_else(|| GraphError::NoSuchOutput {
-                            stage: stage.name.clone(),
-                            wanted: format!("{upstream}.{output}"),
-                        })?);
+                        let variant = self.sweep.restrict(variant, upstream);
+                        port.extend_from_slice(self.upstream(stage, upstream, output, &variant)?);
                     }
                 }
+            }
+            if stage.joins {
+                tell_apart(port);
             }
         }
         Ok(ports)
     }
 
-    fn add_task(&mut self, graph: &mut Graph, stage: &Stage, plan: TaskPlan, version: u32) -> Result<(), GraphError> {
+    /// The items of an output of a stage that has been split.
+    fn upstream(&self, stage: &Stage, upstream: &str, output: &str, variant: &Variant) -> Result<&[Item], GraphError> {
+        let items = self.items.get(upstream).and_then(|of| of.get(variant)?.get(output));
+        items.map(Vec::as_slice).ok_or_else(|| GraphError::NoSuchOutput {
+            stage: stage.name.clone(),
+            wanted: format!("{}.{output}", label(upstream, &self.sweep.name(variant))),
+        })
+    }
+
+    fn add_task(
+        &mut self,
+        graph: &mut Graph,
+        stage: &Stage,
+        variant: &str,
+        plan: TaskPlan,
+        version: u32,
+    ) -> Result<(), GraphError> {
         let mut inputs = Vec::with_capacity(plan.inputs.len());
         for (slot, origin) in &plan.inputs {
             if !is_inside(Path::new(slot)) {
@@ -116,7 +182,8 @@ impl Expander {
         if self.tasks.entry(stage.name.clone()).or_default().insert(plan.name.clone(), id).is_some() {
             return Err(GraphError::Clash { stage: stage.name.clone(), what: "tasks", name: plan.name });
         }
-        graph.tasks.push(TaskNode { stage: graph.stages.len(), plan, version, inputs, reads });
+        let (stage, variant) = (graph.stages.len(), variant.to_owned());
+        graph.tasks.push(TaskNode { stage, variant, plan, version, inputs, reads });
         Ok(())
     }
 
@@ -137,13 +204,36 @@ impl Expander {
         }
     }
 
-    fn output_item(&self, graph: &Graph, stage: &Stage, item: &Item) -> Result<OutputItem, GraphError> {
+    fn output_item(&self, graph: &Graph, stage: &Stage, variant: &str, item: &Item) -> Result<OutputItem, GraphError> {
         match self.source(graph, stage, &item.from)? {
-            TaskSource::Task { task, output } => Ok(OutputItem { item: item.name.clone(), task, output }),
+            TaskSource::Task { task, output } => Ok(OutputItem { item: below(variant, &item.name), task, output }),
             // A stage cannot pass a source file off as its output: nothing would key it.
             TaskSource::File(path) => {
                 Err(GraphError::NoSuchOutput { stage: stage.name.clone(), wanted: path.display().to_string() })
             }
+        }
+    }
+}
+
+/// `variant/name`, or that of the two which there is.
+fn below(variant: &str, name: &str) -> String {
+    match (variant.is_empty(), name.is_empty()) {
+        (true, _) => name.to_owned(),
+        (false, true) => variant.to_owned(),
+        (false, false) => format!("{variant}/{name}"),
+    }
+}
+
+/// Puts the stage's name before items that come from several stages under the same names.
+fn tell_apart(items: &mut [Item]) {
+    let mut names: Vec<&str> = items.iter().map(|i| i.name.as_str()).collect();
+    names.sort_unstable();
+    if names.windows(2).all(|pair| pair[0] != pair[1]) {
+        return;
+    }
+    for item in items {
+        if let Origin::Task { stage, .. } = &item.from {
+            item.name = below(stage, &item.name);
         }
     }
 }

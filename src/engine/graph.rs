@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -43,7 +43,9 @@ pub struct StageNode {
     pub name: String,
     /// The kind it uses.
     pub kind: String,
-    /// Its tasks.
+    /// Names of its variants, `width=16,lr=0.001`; empty where no axis of a matrix reaches it.
+    pub variants: Vec<String>,
+    /// Its tasks, variant by variant.
     pub tasks: Range<TaskId>,
     /// Stages whose outputs it reads, ascending.
     pub reads: Vec<StageId>,
@@ -56,7 +58,7 @@ pub struct StageNode {
 /// One item of a stage's output.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OutputItem {
-    /// The item's name; empty where the output is a single thing.
+    /// The item's name; empty where the output is a single thing. The variant stands before it.
     pub item: String,
     /// The task that makes it.
     pub task: TaskId,
@@ -69,6 +71,9 @@ pub struct OutputItem {
 pub struct TaskNode {
     /// The stage it belongs to.
     pub stage: StageId,
+    /// The variant that it belongs to, a folder between the stage and its outputs in the readable view; empty where the
+    /// stage has no variants. Never part of the key: variants with equal records share one result.
+    pub variant: String,
     /// What the stage kind planned. Its `inputs` are resolved in [`TaskNode::inputs`].
     pub plan: TaskPlan,
     /// Code version of the stage kind.
@@ -121,9 +126,9 @@ impl Graph {
             stages: Vec::new(),
             tasks: Vec::new(),
         };
-        let mut expander = Expander::default();
+        let mut expander = Expander::new(pipeline);
         for stage in topological(pipeline)? {
-            expander.add(&mut graph, pipeline, stage, registry)?;
+            expander.add(&mut graph, stage, registry)?;
         }
         Ok(graph)
     }
@@ -131,6 +136,13 @@ impl Graph {
     /// The stage with this name.
     pub fn stage_id(&self, name: &str) -> Option<StageId> {
         self.stages.iter().position(|s| s.name == name)
+    }
+
+    /// Where the outputs of a task stand below the folder of its pipeline in the readable view: `stage` or
+    /// `stage/variant`.
+    pub(super) fn folder(&self, task: TaskId) -> PathBuf {
+        let node = &self.tasks[task];
+        folder(&self.stages[node.stage].name, &node.variant)
     }
 
     /// `stage/task`, or `stage` where the stage is one task.
@@ -164,6 +176,11 @@ pub(super) fn label(stage: &str, task: &str) -> String {
     if task.is_empty() { stage.to_owned() } else { format!("{stage}/{task}") }
 }
 
+/// `stage`, or `stage/variant`.
+pub(super) fn folder(stage: &str, variant: &str) -> PathBuf {
+    if variant.is_empty() { PathBuf::from(stage) } else { Path::new(stage).join(variant) }
+}
+
 /// The checked pipeline as JSON, defaults filled in.
 fn resolved(pipeline: &Pipeline) -> Value {
     let source = |source: &Source| match source {
@@ -178,6 +195,8 @@ fn resolved(pipeline: &Pipeline) -> Value {
             "outputs": stage.outputs.iter().map(|(n, p)| (n.clone(), json!(p))).collect::<serde_json::Map<_, _>>(),
             "needs": stage.needs,
             "with": stage.with,
+            "matrix": stage.matrix_json(),
+            "join": stage.joins,
         });
         (stage.name.clone(), described)
     });

@@ -26,6 +26,9 @@ pub(super) struct Newest {
 /// The newest result of a task.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct NewestTask {
+    /// The variant that the task belongs to: a folder in the readable view.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) variant: String,
     pub(super) key: Key,
     pub(super) created: String,
     pub(super) seconds: f64,

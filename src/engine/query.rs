@@ -10,7 +10,7 @@ use super::action::{Action, MadeFrom, StoredOutput};
 use super::cache::Cache;
 use super::digest::{ContentId, Key};
 use super::error::{CacheError, QueryError};
-use super::graph::label;
+use super::graph::{folder, label};
 use super::selection::nearest;
 
 /// A prefix of a key or digest must have this many digits: shorter ones could be a name.
@@ -25,7 +25,9 @@ pub struct Entry {
     pub pipeline: String,
     /// Stage name.
     pub stage: String,
-    /// Task name; empty for the only task of a stage.
+    /// The variant that the task belongs to; empty where the stage has none.
+    pub variant: String,
+    /// Task name, the variant before it; empty for the only task of a stage.
     pub task: String,
     /// Output name.
     pub output: String,
@@ -95,9 +97,10 @@ impl Cache {
                 for (task, made) in tasks {
                     for StoredOutput { name, path, content, bytes } in made.outputs {
                         entries.push(Entry {
-                            path: self.view_dir(&pipeline).join(&stage).join(path),
+                            path: self.view_dir(&pipeline).join(folder(&stage, &made.variant)).join(path),
                             pipeline: pipeline.clone(),
                             stage: stage.clone(),
+                            variant: made.variant.clone(),
                             task: task.clone(),
                             output: name,
                             content,
@@ -209,7 +212,7 @@ impl Cache {
         }
     }
 
-    /// Where the output, or the folder of the stage, with this name is in the readable view.
+    /// Where the output, or the folder of the stage or of one of its variants, with this name is in the readable view.
     ///
     /// # Errors
     /// [`QueryError`] when nothing has the name, or several outputs have it.
@@ -219,10 +222,13 @@ impl Cache {
             [] => Err(self.not_found(name)),
             [one] => Ok(one.path.clone()),
             [first, rest @ ..] => {
-                let same_stage = |e: &Entry| e.pipeline == first.pipeline && e.stage == first.stage;
-                let whole_stage = name.trim_end_matches('/').rsplit('/').next() == Some(first.stage.as_str());
-                if whole_stage && rest.iter().all(same_stage) {
-                    return Ok(self.view_dir(&first.pipeline).join(&first.stage));
+                let view = self.view_dir(&first.pipeline);
+                for variant in ["", &first.variant] {
+                    let whole = folder(&first.stage, variant);
+                    let path = view.join(&whole);
+                    if Path::new(name).ends_with(&whole) && rest.iter().all(|e| e.path.starts_with(&path)) {
+                        return Ok(path);
+                    }
                 }
                 Err(ambiguous(name, found.iter().map(full_name)))
             }
@@ -236,7 +242,7 @@ impl Cache {
             return Ok(entries.into_iter().filter(|e| path == e.path || path.starts_with(&e.path)).collect());
         }
         let name = name.trim_end_matches('/');
-        let readings: [fn(&Entry, &str) -> bool; 4] = [
+        let readings: [fn(&Entry, &str) -> bool; 5] = [
             |e, name| name == full_name(e) || name == view_name(e),
             |e, name| {
                 let (full, view) = (full_name(e), view_name(e));
@@ -245,6 +251,10 @@ impl Cache {
             },
             |e, name| {
                 name == e.stage || name == format!("{}/{}", e.pipeline, e.stage) || name == label(&e.stage, &e.task)
+            },
+            |e, name| {
+                let variant = label(&e.stage, &e.variant);
+                name == variant || name == format!("{}/{variant}", e.pipeline)
             },
             |e, name| e.path.ends_with(name),
         ];

@@ -215,7 +215,7 @@ fn outputs(survey: &Survey<'_>, id: StageId) -> BTreeMap<String, PathBuf> {
             let name = if item.item.is_empty() { name.clone() } else { format!("{name}/{}", item.item) };
             // A stage may pass on what another stage made: it lies where that stage's outputs are.
             let maker = &graph.tasks[item.task];
-            paths.insert(name, view.join(&graph.stages[maker.stage].name).join(&maker.plan.outputs[item.output].path));
+            paths.insert(name, view.join(graph.folder(item.task)).join(&maker.plan.outputs[item.output].path));
         }
     }
     paths

@@ -54,11 +54,12 @@ impl Registry {
 
 /// What a kind sees when it splits a stage.
 pub struct ExpandContext<'a> {
-    /// The whole pipeline (classes, seed, root).
+    /// The whole pipeline (classes, seed, root), with the seed and the parameters of the variant.
     pub pipeline: &'a Pipeline,
-    /// The stage to split.
+    /// The stage to split, with the parameters of the variant.
     pub stage: &'a Stage,
-    /// Items on each input port, in order: source files by stem, or the upstream stage's items.
+    /// Items on each input port, in order: source files by stem, or the upstream stage's items in the same variant, or
+    /// in all variants where the stage joins.
     pub inputs: BTreeMap<String, Vec<Item>>,
 }
 
@@ -72,10 +73,20 @@ impl ExpandContext<'_> {
 /// One named thing on an edge: a scene, a map, a model.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Item {
-    /// Its name: the scene's stem, or empty where the output is a single thing.
+    /// Its name: the scene's stem, or empty where the output is a single thing. A stage that joins sees the variant's
+    /// name for a single thing, `variant/name` otherwise; where two sources of a port have the same, `stage/` before it.
     pub name: String,
     /// Where it comes from.
     pub from: Origin,
+    /// On inputs of a stage that joins: what the variant chose, by the names of the axes.
+    pub axes: Vec<(String, Value)>,
+}
+
+impl Item {
+    /// An item of no particular variant.
+    pub fn new(name: impl Into<String>, from: Origin) -> Self {
+        Self { name: name.into(), from, axes: Vec::new() }
+    }
 }
 
 /// Where an item's bytes come from.
@@ -87,7 +98,8 @@ pub enum Origin {
     Task {
         /// Stage name.
         stage: String,
-        /// Task name within the stage.
+        /// Task name within the stage: as the kind planned it in its own [`Expansion`], with the variant before it on
+        /// inputs.
         task: String,
         /// Declared output of that task.
         output: String,
@@ -106,7 +118,8 @@ pub struct Expansion {
 /// One task before its inputs are known by digest.
 #[derive(Clone, Debug)]
 pub struct TaskPlan {
-    /// Unique within the stage: the scene's name, or `""` where the stage is one task.
+    /// Unique within the stage: the scene's name, or `""` where the stage is one task. In a [`Graph`](super::Graph) the
+    /// variant stands before it.
     pub name: String,
     /// The parameters *that this task reads*, nothing else. Part of the key.
     pub params: Value,
@@ -138,7 +151,7 @@ pub struct OutputDecl {
     /// Output name, unique within the task.
     pub name: String,
     /// File or directory relative to the output directory. Also its place in the readable view, below
-    /// `cache/<pipeline>/<stage>/`; therefore unique within the stage, e.g. `val_scene_0.tif`.
+    /// `cache/<pipeline>/<stage>/[<variant>/]`; therefore unique within the stage, e.g. `val_scene_0.tif`.
     pub path: PathBuf,
 }
 

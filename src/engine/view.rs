@@ -1,4 +1,4 @@
-//! The readable view: `cache/<pipeline>/<stage>/<path>` as relative links to the newest outputs.
+//! The readable view: `cache/<pipeline>/<stage>/[<variant>/]<path>` as relative links to the newest outputs.
 //!
 //! A file output is a link, a directory output a directory of links. Only what changed is touched. Whatever else a
 //! person put into these folders stays; a file of theirs that stands where a link belongs is kept as `<name>~`.
@@ -14,7 +14,7 @@ use super::cache::Cache;
 use super::digest::{ContentId, Digest};
 use super::disk;
 use super::error::CacheError;
-use super::graph::{TaskId, TaskNode};
+use super::graph::{TaskId, TaskNode, folder};
 use super::newest::{Newest, NewestTask};
 use super::survey::{Made, State, Survey};
 use super::tree::EntryKind;
@@ -79,7 +79,7 @@ fn show_task(survey: &Survey<'_>, id: TaskId) -> Result<(), CacheError> {
     let node = &survey.graph.tasks[id];
     let stage = &survey.graph.stages[node.stage].name;
     let shown = survey.newest.task(stage, &node.plan.name).map_or(&[][..], |t| &t.outputs);
-    let dir = survey.cache.view_dir(&survey.graph.pipeline).join(stage);
+    let dir = survey.cache.view_dir(&survey.graph.pipeline).join(survey.graph.folder(id));
     made.outputs.iter().try_for_each(|output| {
         let path = dir.join(&output.path);
         match output.content {
@@ -183,8 +183,10 @@ fn is_ours(cache: &Cache, path: &Path) -> bool {
 fn may_be_stale(survey: &Survey<'_>, wanted: &HashSet<PathBuf>) -> bool {
     let view = survey.cache.view_dir(&survey.graph.pipeline);
     let unwanted = |stage: &str, tasks: &BTreeMap<String, NewestTask>| {
-        let dir = view.join(stage);
-        tasks.values().flat_map(|t| &t.outputs).any(|o| !wanted.contains(&dir.join(&o.path)))
+        tasks.values().any(|task| {
+            let dir = view.join(folder(stage, &task.variant));
+            task.outputs.iter().any(|o| !wanted.contains(&dir.join(&o.path)))
+        })
     };
     let newest = &survey.newest.stages;
     newest.is_empty() || newest.iter().any(|(stage, tasks)| unwanted(stage, tasks)) || unfinished(survey).exists()
@@ -194,8 +196,11 @@ fn may_be_stale(survey: &Survey<'_>, wanted: &HashSet<PathBuf>) -> bool {
 fn places(survey: &Survey<'_>) -> HashSet<PathBuf> {
     let graph = survey.graph;
     let view = survey.cache.view_dir(&graph.pipeline);
-    let dirs: Vec<PathBuf> = graph.stages.iter().map(|s| view.join(&s.name)).collect();
-    graph.tasks.iter().flat_map(|t| t.plan.outputs.iter().map(|o| dirs[t.stage].join(&o.path))).collect()
+    let of_task = |id: TaskId| {
+        let dir = view.join(graph.folder(id));
+        graph.tasks[id].plan.outputs.iter().map(move |o| dir.join(&o.path))
+    };
+    (0..graph.tasks.len()).flat_map(of_task).collect()
 }
 
 /// A mark that stands while a run changes the view.
@@ -227,8 +232,8 @@ fn write_index(survey: &Survey<'_>, made: &[TaskId]) -> Result<(), CacheError> {
 struct Current<'a> {
     /// Stage and task name of all tasks of the pipeline.
     tasks: HashSet<(&'a str, &'a str)>,
-    /// Those whose newest result is known now.
-    made: Vec<(&'a str, &'a str, &'a Made)>,
+    /// Those whose newest result is known now, with their variant.
+    made: Vec<(&'a str, &'a str, &'a str, &'a Made)>,
 }
 
 impl<'a> Current<'a> {
@@ -238,7 +243,7 @@ impl<'a> Current<'a> {
         let made = made.iter().filter_map(|id| match &survey.states[*id] {
             State::Made(made) => {
                 let (stage, task) = name(&graph.tasks[*id]);
-                Some((stage, task, made))
+                Some((stage, task, graph.tasks[*id].variant.as_str(), made))
             }
             _ => None,
         });
@@ -246,8 +251,9 @@ impl<'a> Current<'a> {
     }
 
     fn differs_from(&self, newest: &Newest) -> bool {
-        let same = |made: &Made, entry: &NewestTask| {
-            entry.key == made.key && entry.outputs == made.outputs && entry.created == made.created
+        let same = |variant: &str, made: &Made, entry: &NewestTask| {
+            entry.variant == variant
+                && (entry.key == made.key && entry.outputs == made.outputs && entry.created == made.created)
         };
         let gone = newest
             .stages
@@ -256,7 +262,7 @@ impl<'a> Current<'a> {
         gone || self
             .made
             .iter()
-            .any(|(stage, task, made)| !newest.task(stage, task).is_some_and(|entry| same(made, entry)))
+            .any(|(stage, task, variant, made)| !newest.task(stage, task).is_some_and(|e| same(variant, made, e)))
     }
     /// Enters what was made and drops tasks that the pipeline no longer has.
     fn enter(self, newest: &mut Newest) {
@@ -264,8 +270,9 @@ impl<'a> Current<'a> {
             tasks.retain(|task, _| self.tasks.contains(&(stage, task)));
             !tasks.is_empty()
         });
-        for (stage, task, made) in self.made {
+        for (stage, task, variant, made) in self.made {
             let entry = NewestTask {
+                variant: variant.to_owned(),
                 key: made.key,
                 created: made.created.clone(),
                 seconds: made.seconds,

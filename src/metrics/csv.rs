@@ -22,7 +22,7 @@ pub fn metrics_csv(score: &Score, classes: &ClassTable) -> String {
             score.support.get(&code).unwrap_or(&0).to_string(),
             score.predicted.get(&code).unwrap_or(&0).to_string(),
         ];
-        push_row(&mut csv, &fields);
+        csv_row(&mut csv, &fields);
     }
     let Means { precision, recall, f1 } = &score.means;
     let total = |pixels: &std::collections::BTreeMap<i64, u64>| pixels.values().sum::<u64>().to_string();
@@ -36,7 +36,7 @@ pub fn metrics_csv(score: &Score, classes: &ClassTable) -> String {
         total(&score.support),
         total(&score.predicted),
     ];
-    push_row(&mut csv, &fields);
+    csv_row(&mut csv, &fields);
     csv
 }
 
@@ -49,11 +49,11 @@ pub fn confusion_csv(score: &Score, classes: &ClassTable) -> String {
     let mut csv = String::new();
     let header: Vec<String> =
         std::iter::once("truth \\ prediction".to_owned()).chain(score.labels.iter().map(|&code| head(code))).collect();
-    push_row(&mut csv, &header);
+    csv_row(&mut csv, &header);
     for (&code, counts) in score.labels.iter().zip(&score.confusion) {
         let row: Vec<String> =
             std::iter::once(head(code)).chain(counts.iter().map(|count| count.to_string())).collect();
-        push_row(&mut csv, &row);
+        csv_row(&mut csv, &row);
     }
     csv
 }
@@ -66,7 +66,8 @@ fn optional<T: Display>(value: Option<&T>) -> String {
     value.map_or_else(String::new, ToString::to_string)
 }
 
-fn push_row(csv: &mut String, fields: &[String]) {
+/// Adds a row, fields quoted where they must be.
+pub fn csv_row(csv: &mut String, fields: &[String]) {
     let quoted: Vec<String> = fields.iter().map(|field| quote(field)).collect();
     csv.push_str(&quoted.join(","));
     csv.push('\n');

@@ -8,7 +8,7 @@ mod score;
 mod tally;
 
 pub use confusion::ConfusionMatrix;
-pub use csv::{confusion_csv, metrics_csv};
+pub use csv::{confusion_csv, csv_row, metrics_csv};
 pub use error::MetricsError;
 pub use rates::{Average, Averaged};
 pub use score::{Means, SCORE_VERSION, Score, ScoreOptions, ScoreVersion};

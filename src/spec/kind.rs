@@ -188,6 +188,8 @@ pub struct KindSpec {
     pub outputs: &'static [OutputSpec],
     /// The user declares the outputs (`shell`).
     pub free_outputs: bool,
+    /// Receives all variants of what it reads at once, instead of varying with it (`compare`).
+    pub joins: bool,
     /// Parameters under `with:`.
     pub params: &'static [ParamSpec],
     /// Checks beyond types.

@@ -14,6 +14,7 @@ mod render;
 mod scalar;
 mod schema;
 mod suggest;
+mod sweep;
 mod syntax;
 mod syntax_error;
 mod text;
@@ -24,9 +25,10 @@ pub use kind::{
     Artefact, CheckFn, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, VariantSpec,
 };
 pub use load::{FindError, find_pipeline, load, parse};
-pub use model::{Input, Pipeline, Source, Stage, item_name};
+pub use model::{Axis, AxisValue, Bound, FileMatches, Input, Pipeline, Source, Stage, item_name};
 pub use overrides::Override;
 pub use problem::{Diagnostics, Problem};
 pub use schema::schema;
 pub use suggest::nearest;
+pub use sweep::{MAX_VARIANTS, SEED_AXIS, Sweep, Variant};
 pub use text::{Origin, Place};

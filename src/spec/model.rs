@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::sweep::SEED_AXIS;
 use crate::raster::ClassTable;
 
 /// A checked pipeline.
@@ -65,10 +66,64 @@ pub struct Stage {
     /// Stages that must end before this one starts, without data.
     pub needs: Vec<String>,
     /// Parameters, checked against the kind, defaults filled in. Durations are whole seconds, classes label codes,
-    /// file parameters remain the text of the YAML ([`Stage::files`] has what they matched).
+    /// file parameters remain the text of the YAML ([`Stage::files`] has what they matched). With a matrix: those of the
+    /// first variant.
     pub with: Map<String, Value>,
     /// What each file parameter matched, sorted by file name: `(["train", "scenes"], [absolute paths])`.
-    pub files: Vec<(Vec<String>, Vec<PathBuf>)>,
+    pub files: FileMatches,
+    /// `matrix:`: the axes along which the stage varies, in the order of the file.
+    pub matrix: Vec<Axis>,
+    /// `with` and `files` for every combination of the matrix' values, that of the last axis changing fastest; the axis
+    /// `seed` left out. Empty without such axes, else [`Stage::with`] and [`Stage::files`] are those of the first.
+    pub bound: Vec<Bound>,
+    /// Whether the stage receives all variants of what it reads at once: `join: true`, or its kind always does.
+    pub joins: bool,
+}
+
+/// What file parameters matched, by their path below `with`.
+pub type FileMatches = Vec<(Vec<String>, Vec<PathBuf>)>;
+
+/// One axis of a stage's `matrix:`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Axis {
+    /// The parameter, `model.width`; or [`SEED_AXIS`].
+    pub path: String,
+    /// Its values, at least one, all different.
+    pub values: Vec<AxisValue>,
+}
+
+impl Axis {
+    /// Whether the axis changes the seed and no parameter.
+    pub fn is_seed(&self) -> bool {
+        self.path == SEED_AXIS
+    }
+}
+
+/// One value of an [`Axis`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct AxisValue {
+    /// Stands for the value in names of variants: letters, digits and `._+~-`.
+    pub label: String,
+    /// The checked value.
+    pub value: Value,
+    /// Whether the file gives it this label as a name (`matrix: { model: { small: { width: 8 } } }`).
+    pub named: bool,
+}
+
+impl AxisValue {
+    /// What people are shown: the value, or its name where it has one.
+    pub fn shown(&self) -> Value {
+        if self.named { self.label.clone().into() } else { self.value.clone() }
+    }
+}
+
+/// The parameters of one of a stage's own variants.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Bound {
+    /// As [`Stage::with`].
+    pub with: Map<String, Value>,
+    /// As [`Stage::files`].
+    pub files: FileMatches,
 }
 
 impl Stage {
@@ -77,7 +132,13 @@ impl Stage {
         self.inputs.iter().find(|i| i.port == port)
     }
 
-    /// The stage as JSON: `{"name","uses","inputs":{port:[…]},"outputs","needs","with","files"}`.
+    /// The axes as JSON: `{path: {label: value}}`.
+    pub fn matrix_json(&self) -> Value {
+        let values = |a: &Axis| a.values.iter().map(|v| (v.label.clone(), v.value.clone())).collect::<Map<_, _>>();
+        self.matrix.iter().map(|a| (a.path.clone(), values(a).into())).collect::<Map<_, _>>().into()
+    }
+
+    /// The stage as JSON: `{"name","uses","inputs":{port:[…]},"outputs","needs","with","files","matrix","join"}`.
     pub fn to_json(&self) -> Value {
         let sources = |i: &Input| i.sources.iter().map(Source::to_json).collect::<Value>();
         let outputs = self.outputs.iter().map(|(name, path)| (name.clone(), json!(path)));
@@ -89,6 +150,8 @@ impl Stage {
             "needs": self.needs,
             "with": self.with,
             "files": self.files.iter().map(|(path, files)| (path.join("."), json!(files))).collect::<Map<_, _>>(),
+            "matrix": self.matrix_json(),
+            "join": self.joins,
         })
     }
 

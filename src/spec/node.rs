@@ -56,6 +56,11 @@ impl Node {
         self.entries()?.iter().find(|e| e.key == key)
     }
 
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        let NodeKind::Map(entries) = &mut self.kind else { return None };
+        entries.iter_mut().find(|e| e.key == key).map(|e| &mut e.value)
+    }
+
     /// "a list", "the text `abc`", "the number 3": for "expected …, found …".
     pub(super) fn found(&self) -> String {
         match &self.kind {

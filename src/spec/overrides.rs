@@ -7,6 +7,7 @@ use super::kind::KindSpec;
 use super::node::{Entry, Node, NodeKind};
 use super::problem::{Diagnostics, Problem};
 use super::suggest::did_you_mean;
+use super::sweep::SEED_AXIS;
 use super::syntax;
 use super::text::{Origin, Place, Text};
 use super::words::{STAGE_KEYS, TOP_KEYS};
@@ -18,7 +19,8 @@ const PREFIX: &str = "--set ";
 ///
 /// `PATH` is `seed`, `budget`, `name`, `root`, a class (`classes.1.color`), a parameter of a stage
 /// (`train.model.width`, short for `stages.train.with.model.width`), another key of a stage (`train.inputs.patches`,
-/// `train.uses`), or the full path. `VALUE` is YAML: a scalar, a `[list]` or a `{ map }`.
+/// `train.uses`), values of a matrix (`train.matrix.model.width=[16, 32]`), or the full path. A parameter that is set no
+/// longer varies: its axis is taken out of the matrix. `VALUE` is YAML: a scalar, a `[list]` or a `{ map }`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Override {
     text: String,
@@ -132,6 +134,8 @@ pub(super) fn apply(
     for (change, shown) in overrides {
         let done = change.read(shown).and_then(|setting| {
             let path = full_path(tree, setting.path, kinds).map_err(|p| vec![*p])?;
+            let path = whole_axis(path);
+            fix_axes(tree, &path).map_err(|p| vec![*p])?;
             put(tree, &path, setting.value).map_err(|p| vec![*p])
         });
         problems.extend(done.err().unwrap_or_default());
@@ -177,12 +181,52 @@ fn full_path(tree: &Node, path: Parts, kinds: &[&'static KindSpec]) -> Result<Pa
     Ok(full)
 }
 
+/// `stages.train.matrix.model.width`: the path of a parameter is one key of a matrix.
+fn whole_axis(mut path: Parts) -> Parts {
+    if path.len() > 4 && path[0].0 == "stages" && path[2].0 == "matrix" {
+        let axis = path.split_off(3);
+        let (first, last) = (axis[0].1, axis[axis.len() - 1].1);
+        let place = Place { len: last.start + last.len - first.start, ..first };
+        let parts: Vec<String> = axis.into_iter().map(|(part, _)| part).collect();
+        path.push((parts.join("."), place));
+    }
+    path
+}
+
+/// A parameter that is set no longer varies: takes its axis, and those of its parts, out of the matrix.
+fn fix_axes(tree: &mut Node, path: &[(String, Place)]) -> Result<(), Box<Problem>> {
+    let [(stages, _), (stage, _), (with, _), param @ ..] = path else { return Ok(()) };
+    if stages != "stages" || with != "with" {
+        return Ok(());
+    }
+    let Some(matrix) = tree.get_mut("stages").and_then(|n| n.get_mut(stage)).and_then(|n| n.get_mut("matrix")) else {
+        return Ok(());
+    };
+    let NodeKind::Map(axes) = &mut matrix.kind else { return Ok(()) };
+    let parts: Vec<&str> = param.iter().map(|(part, _)| part.as_str()).collect();
+    let name = parts.join(".");
+    let is_inside = |one: &str, other: &str| {
+        other.is_empty() || one == other || one.strip_prefix(other).is_some_and(|rest| rest.starts_with('.'))
+    };
+    if let Some(around) = axes.iter().find(|a| a.key != name && is_inside(&name, &a.key))
+        && let Some((_, place)) = param.first()
+    {
+        let message =
+            format!("`{name}` cannot be set alone: the matrix of `{stage}` varies `{}` as a whole", around.key);
+        let help = format!("set `{stage}.{0}`, which ends its variants, or `{stage}.matrix.{0}`", around.key);
+        return Err(Box::new(Problem::at(*place, message).label("varies").also(around.key_place, "here").help(help)));
+    }
+    axes.retain(|axis| axis.key == SEED_AXIS || !is_inside(&axis.key, &name));
+    Ok(())
+}
+
 fn incomplete(place: Place, example: &str) -> Box<Problem> {
     let problem = Problem::at(place, "this sets a whole stage; name the key to set").label("more must follow");
     Box::new(problem.help(format!("for example `--set {example}=20`")))
 }
 
-fn put(node: &mut Node, path: &[(String, Place)], value: Node) -> Result<(), Box<Problem>> {
+/// Puts a value at a path below a node, making the maps on the way.
+pub(super) fn put(node: &mut Node, path: &[(String, Place)], value: Node) -> Result<(), Box<Problem>> {
     let Some(((key, place), rest)) = path.split_first() else {
         *node = value;
         return Ok(());

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::check::default_kind;
 use super::expect::variant_names;
 use super::kind::{Default, InputSpec, KindSpec, ParamSpec, ParamType, VariantSpec};
-use super::words::{NAME_PATTERN, PIPELINE_PATTERN, TOP_KEYS, VARIABLE_PATTERN};
+use super::sweep::SEED_AXIS;
+use super::words::{LABEL_PATTERN, NAME_PATTERN, PIPELINE_PATTERN, TOP_KEYS, VARIABLE_PATTERN};
 
 /// Label codes 1..=255 as keys.
 const CODE_PATTERN: &str = "^([1-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$";
@@ -23,8 +24,12 @@ pub fn schema(kinds: &[&'static KindSpec]) -> Value {
     definitions.insert("class".into(), class());
     definitions.insert("source".into(), source());
     for kind in kinds {
-        definitions.insert(format!("{}.with", kind.name), params(kind.params, None, kind.doc));
+        let mut with = params(kind.params, None, kind.doc);
+        // What is required may stand in `matrix` instead: see `of_kind`.
+        (with["type"], with["required"]) = (json!(["object", "null"]), json!([]));
+        definitions.insert(format!("{}.with", kind.name), with);
         definitions.insert(format!("{}.inputs", kind.name), inputs(kind));
+        definitions.insert(format!("{}.matrix", kind.name), matrix(kind.params));
     }
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -111,6 +116,14 @@ fn stage(kinds: &[&'static KindSpec]) -> Value {
                 "description": "Stages that must end before this one begins, without data.",
                 "oneOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }, { "type": "null" }],
             },
+            "matrix": {
+                "description": "Parameter, such as model.width -> its values; the stage runs with every combination.",
+                "type": ["object", "null"],
+            },
+            "join": {
+                "description": "Receive all variants of the inputs at once, instead of running once for each.",
+                "type": "boolean",
+            },
         },
         "allOf": kinds.iter().map(|k| of_kind(k)).collect::<Vec<_>>(),
     })
@@ -121,12 +134,70 @@ fn of_kind(kind: &KindSpec) -> Value {
     properties.insert("with".into(), json!({ "$ref": format!("#/definitions/{}.with", kind.name) }));
     properties.insert("inputs".into(), json!({ "$ref": format!("#/definitions/{}.inputs", kind.name) }));
     properties.insert("outputs".into(), if kind.free_outputs { outputs() } else { Value::Bool(false) });
+    properties.insert("matrix".into(), json!({ "$ref": format!("#/definitions/{}.matrix", kind.name) }));
+    if !kind.free_inputs {
+        properties.insert("join".into(), json!({ "const": kind.joins }));
+    }
     let mut required = Vec::new();
-    required.extend(kind.params.iter().any(|p| p.default == Default::Required).then_some("with"));
     required.extend(kind.inputs.iter().any(|i| i.required).then_some("inputs"));
+    let mut then = json!({ "required": required, "properties": properties });
+    let needed: Vec<&str> = kind.params.iter().filter(|p| p.default == Default::Required).map(|p| p.name).collect();
+    if !needed.is_empty() {
+        // What a matrix gives need not stand in `with`.
+        let given = |name: &&str| {
+            json!({ "anyOf": [
+                { "required": ["with"], "properties": { "with": { "type": "object", "required": [name] } } },
+                { "required": ["matrix"], "properties": { "matrix": { "type": "object", "required": [name] } } },
+            ] })
+        };
+        then["allOf"] = needed.iter().map(given).collect();
+    }
+    json!({ "if": { "required": ["uses"], "properties": { "uses": { "const": kind.name } } }, "then": then })
+}
+
+/// The axes that a stage can have: every parameter by its path.
+fn matrix(specs: &[ParamSpec]) -> Value {
+    let seed = json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX });
+    let mut axes = Map::new();
+    add_axes(specs, "", &mut axes);
+    axes.insert(SEED_AXIS.into(), axis(&seed, "Seed of everything random in this stage and what depends on it."));
+    json!({ "type": ["object", "null"], "additionalProperties": false, "properties": axes })
+}
+
+fn add_axes(specs: &[ParamSpec], above: &str, axes: &mut Map<String, Value>) {
+    for spec in specs {
+        let path = format!("{above}{}", spec.name);
+        let below = format!("{path}.");
+        match spec.ty {
+            ParamType::Object(inner) => add_axes(inner, &below, axes),
+            ParamType::Variant(variants) => {
+                let kinds: Vec<&str> = variant_names(variants).collect();
+                axes.insert(format!("{below}kind"), axis(&json!({ "enum": kinds }), spec.doc));
+                variants.iter().for_each(|variant| add_axes(variant.params, &below, axes));
+            }
+            _ => {}
+        }
+        // Variants of one parameter may have parts of the same name and other bounds: then any of them will do.
+        let this = of_type(&spec.ty, spec.default);
+        let known = axes.get(&path).and_then(|a| a["additionalProperties"].as_object()).cloned();
+        let value = match known {
+            Some(other) if Value::Object(other.clone()) != this => json!({ "anyOf": [other, this] }),
+            _ => this,
+        };
+        axes.insert(path, axis(&value, spec.doc));
+    }
+}
+
+/// A list of plain values, or a map of named ones; keywords for lists do not concern maps, nor the other way round.
+fn axis(value: &Value, doc: &str) -> Value {
     json!({
-        "if": { "required": ["uses"], "properties": { "uses": { "const": kind.name } } },
-        "then": { "required": required, "properties": properties },
+        "description": doc,
+        "type": ["array", "object"],
+        "minItems": 1,
+        "items": { "type": ["string", "number", "boolean"], "allOf": [value] },
+        "minProperties": 1,
+        "propertyNames": { "pattern": LABEL_PATTERN },
+        "additionalProperties": value,
     })
 }
 

@@ -4,7 +4,7 @@
 pub(super) const TOP_KEYS: [&str; 7] = ["name", "seed", "budget", "root", "allow_overlap", "classes", "stages"];
 
 /// Keys of a stage.
-pub(super) const STAGE_KEYS: [&str; 5] = ["uses", "inputs", "outputs", "needs", "with"];
+pub(super) const STAGE_KEYS: [&str; 7] = ["uses", "inputs", "outputs", "needs", "with", "matrix", "join"];
 
 /// Keys of a class.
 pub(super) const CLASS_KEYS: [&str; 2] = ["name", "color"];
@@ -23,6 +23,17 @@ pub(super) fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
         && text.len() <= MAX_NAME
+}
+
+/// What names a value of a matrix, as a regular expression.
+pub(super) const LABEL_PATTERN: &str = "^[A-Za-z0-9._+-]{1,64}$";
+
+/// The same in words.
+pub(super) const LABEL_RULE: &str = "letters, digits, `.`, `_`, `+` or `-`, at most 64";
+
+/// Whether a text can name a value of a matrix ([`LABEL_PATTERN`]): it becomes part of folders' names.
+pub(super) fn is_label(text: &str) -> bool {
+    (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b))
 }
 
 /// What a variable name of a shell looks like, as a regular expression.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::{read_document, write_document, write_text};
 use super::params::{classes_of, codes_json, expand_error, read_classes, read_codes, to_json};
+use super::scores::{name_classes, scores_of};
 use super::tile::TileReader;
 use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, StageError, StageKind,
@@ -21,7 +22,8 @@ pub const METRICS_VERSION: &str = "s2pipe.metrics/1";
 
 static SPEC: KindSpec = KindSpec {
     name: "evaluate",
-    version: 1,
+    // 2: reports its scores.
+    version: 2,
     doc: "Scores maps against truth: Jaccard per class and its mean with scikit-learn's semantics, and more.",
     inputs: &[
         InputSpec {
@@ -56,6 +58,7 @@ static SPEC: KindSpec = KindSpec {
         },
     ],
     free_outputs: false,
+    joins: false,
     params: &[],
     check: None,
 };
@@ -145,7 +148,7 @@ impl StageKind for Evaluate {
             cores: Cores::One,
         });
         for (name, _) in files {
-            expansion.outputs.insert(name.into(), vec![Item { name: String::new(), from: from("", name) }]);
+            expansion.outputs.insert(name.into(), vec![Item::new("", from("", name))]);
         }
         Ok(expansion)
     }
@@ -236,5 +239,11 @@ fn sum_scenes(task: &TaskContext<'_>) -> Result<(), StageError> {
     let all = Score::of_classes(&all, &classes);
     write_text(&task.output("table")?, &metrics_csv(&all, &classes))?;
     write_text(&task.output("confusion")?, &confusion_csv(&all, &classes))?;
-    write_document(&task.output("metrics")?, &Metrics { format: METRICS_VERSION.into(), all, scenes })
+    let metrics = task.output("metrics")?;
+    write_document(&metrics, &Metrics { format: METRICS_VERSION.into(), all, scenes })?;
+    let names = classes.iter().map(|class| (class.code.to_string(), class.name.clone())).collect();
+    for (name, value) in name_classes(scores_of(&metrics)?, &names) {
+        task.scores.report(name, value);
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::Registry;
 
+pub mod compare;
 mod difference;
 mod document;
 pub mod evaluate;
@@ -13,6 +14,7 @@ pub mod leak;
 mod params;
 pub mod patches;
 pub mod predict;
+pub mod scores;
 pub mod shell;
 pub mod synth;
 pub mod tile;
@@ -28,6 +30,7 @@ pub fn registry() -> Registry {
     registry.register(Arc::new(train::Train));
     registry.register(Arc::new(predict::Predict));
     registry.register(Arc::new(evaluate::Evaluate));
+    registry.register(Arc::new(compare::Compare));
     registry.register(Arc::new(figures::Figures));
     registry.register(Arc::new(shell::Shell));
     registry.register(Arc::new(synth::Synth));

@@ -24,6 +24,7 @@ static SPEC: KindSpec = KindSpec {
     free_inputs: true,
     outputs: &[],
     free_outputs: true,
+    joins: false,
     params: &[ParamSpec {
         name: "run",
         ty: ParamType::Text,
@@ -52,9 +53,10 @@ impl StageKind for Shell {
         let params: ShellParams = read_with(&context.stage.with)?;
         let mut inputs = Vec::new();
         for input in &context.stage.inputs {
-            // One thing on a port: the variable is its path. Several: the path of a directory that holds them by name.
+            // One thing on a port: the variable is its path. Several, or the variants of one: the path of a directory
+            // that holds them by name.
             match context.items(&input.port) {
-                [one] => inputs.push((input.port.clone(), one.from.clone())),
+                [one] if one.axes.is_empty() => inputs.push((input.port.clone(), one.from.clone())),
                 many => inputs.extend(many.iter().map(|i| (format!("{}/{}", input.port, i.name), i.from.clone()))),
             }
         }
@@ -65,9 +67,9 @@ impl StageKind for Shell {
             .map(|(name, path)| OutputDecl { name: name.clone(), path: path.clone() })
             .collect();
         // Named like a file of the user's, so that a map of it has a name and several can stand in one list.
-        let item = |output: &OutputDecl| Item {
-            name: item_name(&output.path),
-            from: Origin::Task { stage: context.stage.name.clone(), task: String::new(), output: output.name.clone() },
+        let item = |output: &OutputDecl| {
+            let stage = context.stage.name.clone();
+            Item::new(item_name(&output.path), Origin::Task { stage, task: String::new(), output: output.name.clone() })
         };
         Ok(Expansion {
             outputs: outputs.iter().map(|o| (o.name.clone(), vec![item(o)])).collect(),
@@ -125,13 +127,13 @@ fn start(command: &str, task: &TaskContext<'_>) -> Result<Child, StageError> {
     sh.spawn().map_err(|e| StageError::failed(format!("/bin/sh could not be started: {e}")))
 }
 
-/// One variable a port: the path of its only item, or of the directory that holds its items.
+/// One variable a port: the path of its only item, or of the directory that holds its items, at any depth.
 fn variables(task: &TaskContext<'_>) -> Vec<(String, PathBuf)> {
     let mut variables: Vec<(String, PathBuf)> = Vec::new();
     for (slot, path) in task.inputs {
         let (name, value) = match slot.split_once('/') {
             None => (slot.as_str(), path.as_path()),
-            Some((port, _)) => (port, path.parent().unwrap_or(Path::new("/"))),
+            Some((port, below)) => (port, path.ancestors().nth(below.split('/').count()).unwrap_or(Path::new("/"))),
         };
         if variables.last().is_none_or(|(last, _)| last != name) {
             variables.push((name.to_owned(), value.to_owned()));

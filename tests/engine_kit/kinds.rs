@@ -67,6 +67,7 @@ const fn spec(name: &'static str, version: u32) -> KindSpec {
         free_inputs: true,
         outputs: &[],
         free_outputs: false,
+        joins: false,
         params: &[],
         check: None,
     }
@@ -107,6 +108,7 @@ impl StageKind for Fake {
         }
         let stage = &context.stage.name;
         let item = |name: &str, task: &str| Item {
+            axes: Vec::new(),
             name: name.into(),
             from: Origin::Task { stage: stage.clone(), task: task.into(), output: "text".into() },
         };

@@ -16,7 +16,7 @@ use s2pipe::engine::{
     run,
 };
 use s2pipe::raster::ClassTable;
-use s2pipe::spec::{Input, Pipeline, Source, Stage};
+use s2pipe::spec::{Axis, AxisValue, Bound, Input, Pipeline, Source, Stage};
 use serde_json::{Map, Value, json};
 
 /// A temporary project: source files, a cache, and a log of which tasks really ran.
@@ -116,6 +116,9 @@ pub(crate) fn stage(name: &str, kind: &str) -> StageBuilder {
         needs: vec![],
         with: Map::new(),
         files: vec![],
+        matrix: vec![],
+        bound: vec![],
+        joins: false,
     })
 }
 
@@ -145,6 +148,37 @@ impl StageBuilder {
 
     pub(crate) fn with(mut self, with: Value) -> Self {
         self.0.with = with.as_object().unwrap().clone();
+        self
+    }
+
+    /// One more axis, last in the order of the file; its values go where `path` leads in `with`.
+    pub(crate) fn axis(mut self, path: &str, values: &[Value]) -> Self {
+        let value = |v: &Value| {
+            let label = v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+            AxisValue { label, value: v.clone(), named: false }
+        };
+        self.0.matrix.push(Axis { path: path.into(), values: values.iter().map(value).collect() });
+        if path == "seed" {
+            return self;
+        }
+        let before = match self.0.bound.is_empty() {
+            true => vec![self.0.with.clone()],
+            false => self.0.bound.iter().map(|b| b.with.clone()).collect(),
+        };
+        let combine = |with: Map<String, Value>| {
+            values.iter().map(move |value| {
+                let mut with = with.clone();
+                with.insert(path.into(), value.clone());
+                Bound { with, files: vec![] }
+            })
+        };
+        self.0.bound = before.into_iter().flat_map(combine).collect();
+        self.0.with = self.0.bound[0].with.clone();
+        self
+    }
+
+    pub(crate) fn joins(mut self) -> Self {
+        self.0.joins = true;
         self
     }
 

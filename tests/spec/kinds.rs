@@ -5,7 +5,7 @@ use s2pipe::spec::{
 };
 
 /// All of them.
-pub(crate) const KINDS: &[&KindSpec] = &[&INGEST, &PATCHES, &TRAIN, &PREDICT, &EVALUATE, &FIGURES, &SHELL];
+pub(crate) const KINDS: &[&KindSpec] = &[&INGEST, &PATCHES, &TRAIN, &PREDICT, &EVALUATE, &COMPARE, &FIGURES, &SHELL];
 
 const fn param(name: &'static str, ty: ParamType, default: Default, doc: &'static str) -> ParamSpec {
     ParamSpec { name, ty, default, doc }
@@ -27,6 +27,7 @@ const NOTHING: KindSpec = KindSpec {
     free_inputs: false,
     outputs: &[],
     free_outputs: false,
+    joins: false,
     params: &[],
     check: None,
 };
@@ -199,6 +200,22 @@ static EVALUATE: KindSpec = KindSpec {
         input("tiles", &[Artefact::Tiles], "Tiles with the truth."),
     ],
     outputs: &[output("metrics", Artefact::Metrics, "The scores.")],
+    ..NOTHING
+};
+
+static COMPARE: KindSpec = KindSpec {
+    name: "compare",
+    doc: "Ranks variants.",
+    inputs: &[InputSpec {
+        name: "metrics",
+        accepts: &[Artefact::Metrics],
+        accepts_files: true,
+        required: true,
+        doc: "Scores of every variant.",
+    }],
+    outputs: &[output("ranking", Artefact::Any, "The ranking.")],
+    joins: true,
+    params: &[param("by", ParamType::Text, Default::Json("\"jaccard\""), "The score.")],
     ..NOTHING
 };
 

@@ -9,8 +9,12 @@ use crate::cli::project::Project;
 pub(in crate::cli) fn check(args: &PipelineArgs) -> Result<(), Failure> {
     let project = Project::load(args)?;
     let graph = project.graph()?;
+    let variants = match graph.stages.iter().map(|s| s.variants.len()).max() {
+        None | Some(0) => String::new(),
+        Some(n) => format!(" in {n} variants"),
+    };
     print(&format!(
-        "{}: {} stages, {} tasks, no mistakes found\n",
+        "{}: {} stages, {} tasks{variants}, no mistakes found\n",
         project.pipeline.file.display(),
         graph.stages.len(),
         graph.tasks.len()

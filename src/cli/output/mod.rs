@@ -1,5 +1,6 @@
 //! What commands print, and how.
 
+mod scores;
 mod size;
 mod summary;
 mod table;

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::scores::scores;
 use super::{Align, Table};
 use crate::engine::{RunSummary, StageStatus, StageSummary};
 use crate::raster::ClassTable;
-use crate::stages::evaluate::Metrics;
 
 /// `{"run","ok","seconds","stages":[{"name","status","tasks":{"ran","cached"},"seconds","outputs":{name: path}}]}`
 pub(in crate::cli) fn summary_json(summary: &RunSummary) -> Value {
@@ -111,47 +111,8 @@ fn outputs(summary: &RunSummary, extension: &str) -> Vec<std::path::PathBuf> {
 }
 
 /// Relative to the current directory where that is shorter to read.
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     let here = std::env::current_dir().ok();
     let short = here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
     short.display().to_string()
-}
-
-/// The score table of every `metrics.json` that the run left.
-fn scores(summary: &RunSummary, classes: &ClassTable) -> Option<String> {
-    let mut text = String::new();
-    for stage in &summary.stages {
-        let path = stage.outputs.values().find(|p| p.file_name().is_some_and(|n| n == "metrics.json"));
-        // A summary is a courtesy: a score that cannot be read is not shown, and the file is there to be looked at.
-        let Some(metrics) = path.and_then(|p| Metrics::read(p).ok()) else { continue };
-        let mut table = Table::new([
-            ("class", Align::Left),
-            ("Jaccard", Align::Right),
-            ("precision", Align::Right),
-            ("recall", Align::Right),
-            ("truth px", Align::Right),
-        ]);
-        let score = &metrics.all;
-        for class in classes.iter() {
-            let label = i64::from(class.code);
-            let cell = |value: Option<&f64>| value.map_or_else(|| "absent".to_owned(), |v| format!("{v:.3}"));
-            table.row([
-                class.name.clone(),
-                cell(score.jaccard.get(&label)),
-                cell(score.precision.get(&label)),
-                cell(score.recall.get(&label)),
-                score.support.get(&label).copied().unwrap_or(0).to_string(),
-            ]);
-        }
-        let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
-        table.row([
-            "mean".into(),
-            number(score.mean),
-            number(score.means.precision),
-            number(score.means.recall),
-            score.pixels.to_string(),
-        ]);
-        text += &format!("  {}, accuracy {}\n{}", stage.name, number(score.accuracy), table.render("    "));
-    }
-    (!text.is_empty()).then_some(text)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::spec::kind::{Artefact, InputSpec, KindSpec, OutputSpec};
 use crate::spec::model::{Input, Source};
@@ -361,8 +361,10 @@ fn candidates<'a>(draft: &'a Draft<'_>) -> Vec<Candidate<'a>> {
         .collect()
 }
 
+/// Whether every variant of the stage makes the output.
 fn is_made(output: &OutputSpec, draft: &Draft<'_>) -> bool {
-    output.when.is_none_or(|param| draft.with.get(param).is_some_and(|value| *value != Value::Bool(false)))
+    let given = |with: &Map<String, Value>, param| with.get(param).is_some_and(|value| *value != Value::Bool(false));
+    output.when.is_none_or(|param| given(&draft.with, param) && draft.bound.iter().all(|b| given(&b.with, param)))
 }
 
 fn is_port(kind: &KindSpec, name: &str) -> bool {

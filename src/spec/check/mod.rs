@@ -5,11 +5,13 @@ mod colors;
 mod files;
 mod graph;
 mod inputs;
+mod matrix;
 mod outputs;
 mod params;
 mod pipeline;
 mod stage;
 mod top;
+mod variants;
 
 pub(super) use params::default_kind;
 pub(super) use pipeline::check;

@@ -1,12 +1,13 @@
 //! `with:` against the parameters of a kind: types, bounds, names; defaults filled in; one spelling for each value.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use crate::raster::ClassTable;
 use crate::spec::expect::{one_of, variant_names};
 use crate::spec::kind::{Default, ParamSpec, ParamType, VariantSpec};
+use crate::spec::model::FileMatches;
 use crate::spec::node::{Entry, Node, NodeKind};
 use crate::spec::problem::Problem;
 use crate::spec::scalar::{Atom, Scalar, bool_advice, float_advice, int_advice};
@@ -16,16 +17,13 @@ use crate::spec::text::Place;
 use super::files;
 use super::top::duration;
 
-/// What file parameters matched: where the parameter is, absolute paths sorted by file name.
-pub(super) type Matches = Vec<(Vec<String>, Vec<PathBuf>)>;
-
 /// Checks the parameters of one stage.
 pub(super) struct Params<'a> {
     pub(super) stage: &'a str,
     pub(super) root: Option<&'a Path>,
     pub(super) classes: &'a ClassTable,
     pub(super) problems: &'a mut Vec<Problem>,
-    pub(super) files: Matches,
+    pub(super) files: FileMatches,
     /// Keys from `with:` down to the value being looked at.
     path: Vec<String>,
 }

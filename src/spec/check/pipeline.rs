@@ -11,8 +11,9 @@ use crate::spec::problem::Problem;
 use super::classes::classes;
 use super::graph::cycles;
 use super::inputs::Wiring;
-use super::stage::{Surroundings, draft, node_at};
+use super::stage::{Surroundings, draft};
 use super::top;
+use super::variants::{ask_kinds, count_variants};
 
 /// Checks a whole pipeline. `file` and `folder` (where it stands) are absolute. A pipeline comes back only when no
 /// problem was noted, here or before.
@@ -41,6 +42,9 @@ pub(in crate::spec) fn check(
     };
     let entries = stage_entries(tree, problems);
     pipeline.stages = stages(entries, root.as_deref(), &pipeline.classes, kinds, problems);
+    if problems.is_empty() {
+        count_variants(&pipeline, entries, problems);
+    }
     if problems.is_empty() {
         ask_kinds(&pipeline, entries, kinds, problems);
     }
@@ -100,17 +104,9 @@ fn stages(
             needs,
             with: draft.with,
             files: draft.files,
+            matrix: draft.matrix,
+            bound: draft.bound,
+            joins: draft.joins,
         })
         .collect()
-}
-
-/// The kinds' own checks, once everything else is right.
-fn ask_kinds(pipeline: &Pipeline, entries: &[Entry], kinds: &[&'static KindSpec], problems: &mut Vec<Problem>) {
-    for (stage, entry) in pipeline.stages.iter().zip(entries) {
-        let check = kinds.iter().find(|k| k.name == stage.uses).and_then(|k| k.check);
-        for finding in check.map(|check| check(pipeline, stage)).unwrap_or_default() {
-            let place = node_at(entry, &finding.path).place;
-            problems.push(Problem::at(place, format!("{}: {}", stage.name, finding.message)).maybe_help(finding.help));
-        }
-    }
 }

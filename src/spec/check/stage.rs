@@ -7,13 +7,15 @@ use serde_json::{Map, Value};
 use crate::raster::ClassTable;
 use crate::spec::expect::one_of;
 use crate::spec::kind::KindSpec;
+use crate::spec::model::{Axis, Bound, FileMatches};
 use crate::spec::node::{Entry, Node};
 use crate::spec::problem::Problem;
+use crate::spec::scalar::{Atom, bool_advice};
 use crate::spec::suggest::{did_you_mean, nearest};
 use crate::spec::words::{NAME_RULE, STAGE_KEYS, TOP_KEYS, is_name};
 
+use super::matrix::{Checked, parameters};
 use super::outputs::outputs;
-use super::params::{Matches, Params};
 
 /// A stage whose connections are still text.
 pub(super) struct Draft<'n> {
@@ -22,7 +24,11 @@ pub(super) struct Draft<'n> {
     pub(super) kind: Option<&'static KindSpec>,
     pub(super) outputs: Vec<(String, PathBuf)>,
     pub(super) with: Map<String, Value>,
-    pub(super) files: Matches,
+    pub(super) files: FileMatches,
+    pub(super) matrix: Vec<Axis>,
+    /// As in [`Stage`](crate::spec::Stage).
+    pub(super) bound: Vec<Bound>,
+    pub(super) joins: bool,
     /// Whether `with` and `outputs` can be relied on.
     pub(super) sound: bool,
 }
@@ -46,16 +52,27 @@ pub(super) fn draft<'n>(entry: &'n Entry, around: &Surroundings<'_>, problems: &
     let before = problems.len();
     stage_name(entry, problems);
     let kind = kind(entry, around.kinds, problems);
-    let mut draft = Draft { entry, kind, outputs: Vec::new(), with: Map::new(), files: Vec::new(), sound: false };
+    let mut draft = Draft {
+        entry,
+        kind,
+        outputs: Vec::new(),
+        with: Map::new(),
+        files: Vec::new(),
+        matrix: Vec::new(),
+        bound: Vec::new(),
+        joins: false,
+        sound: false,
+    };
     if let Some(kind) = kind {
         stage_keys(entry, kind, problems);
         draft.outputs = outputs(entry, kind, problems);
-        let with = entry.value.get("with");
-        let entries = map_under(with, entry, problems);
-        let place = with.map_or(entry.key_place, |e| e.key_place);
-        let mut params = Params::new(&entry.key, around.root, around.classes, problems);
-        draft.with = params.check(kind.params, entries, place, &format!("`{}`", kind.name));
-        draft.files = params.files;
+        draft.joins = joins(entry, kind, problems);
+        let Checked { matrix, bound } = parameters(entry, kind, around, problems);
+        if let Some(first) = bound.first() {
+            (draft.with, draft.files) = (first.with.clone(), first.files.clone());
+        }
+        draft.bound = if matrix.iter().all(Axis::is_seed) { Vec::new() } else { bound };
+        draft.matrix = matrix;
     }
     draft.sound = kind.is_some() && problems.len() == before;
     draft
@@ -69,6 +86,7 @@ pub(super) fn map_under<'n>(below: Option<&'n Entry>, stage: &Entry, problems: &
         let example = match below.key.as_str() {
             "inputs" => "one line an input, such as `tiles: ingest`",
             "outputs" => "one line an output, such as `out: result.tif`",
+            "matrix" => "one line a parameter with its values, such as `model.width: [16, 32]`",
             _ => "one line a parameter, such as `epochs: 40`",
         };
         problems.push(Problem::at(below.value.place, message).label("not a map").help(example));
@@ -120,6 +138,28 @@ fn kind(entry: &Entry, kinds: &[&'static KindSpec], problems: &mut Vec<Problem>)
     };
     problems.push(problem);
     None
+}
+
+/// `join:`, as the kind has it by default. Kinds with typed inputs work on one variant at a time.
+fn joins(stage: &Entry, kind: &KindSpec, problems: &mut Vec<Problem>) -> bool {
+    let Some(entry) = stage.value.get("join") else { return kind.joins };
+    let (message, help) = match entry.value.scalar().map(|s| s.atom) {
+        Some(Atom::Bool(joins)) if joins == kind.joins || kind.free_inputs => return joins,
+        Some(Atom::Bool(true)) => (
+            format!("{}: `{}` works on one variant at a time and cannot join them", stage.key, kind.name),
+            Some("`compare` and `shell` can; remove `join`, and the stage varies with what it reads".to_owned()),
+        ),
+        Some(Atom::Bool(false)) => (
+            format!("{}: `{}` always receives all variants at once", stage.key, kind.name),
+            Some("remove `join`".to_owned()),
+        ),
+        _ => (
+            format!("{}.join: expected `true` or `false`, found {}", stage.key, entry.value.found()),
+            entry.value.scalar().and_then(bool_advice),
+        ),
+    };
+    problems.push(Problem::at(entry.value.place, message).label("cannot be so").maybe_help(help));
+    kind.joins
 }
 
 fn stage_keys(entry: &Entry, kind: &KindSpec, problems: &mut Vec<Problem>) {

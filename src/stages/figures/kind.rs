@@ -29,6 +29,7 @@ static SPEC: KindSpec = KindSpec {
     free_inputs: false,
     outputs: &[OutputSpec { name: "figures", artefact: Artefact::Figures, when: None, doc: "The pictures." }],
     free_outputs: false,
+    joins: false,
     params: &[
         ParamSpec {
             name: "title",
@@ -89,6 +90,7 @@ impl StageKind for Figures {
         let mut expansion = Expansion::default();
         let mut add = |name: String, drawing: Drawing, inputs: Vec<(String, Origin)>| {
             expansion.outputs.entry("figures".into()).or_default().push(Item {
+                axes: Vec::new(),
                 name: name.clone(),
                 from: Origin::Task { stage: context.stage.name.clone(), task: name.clone(), output: PICTURE.into() },
             });

@@ -63,6 +63,7 @@ static SPEC: KindSpec = KindSpec {
         tiles("test", "The test scenes."),
     ],
     free_outputs: false,
+    joins: false,
     params: &[
         split("train", "Scenes to learn from."),
         split("val", "Scenes to be scored on; training never sees them."),
@@ -121,6 +122,7 @@ impl StageKind for Ingest {
             for Pair { name, scene, truth } in pairs {
                 let task = format!("{split}/{name}");
                 items.push(Item {
+                    axes: Vec::new(),
                     name: name.clone(),
                     from: Origin::Task { stage: context.stage.name.clone(), task: task.clone(), output: "tile".into() },
                 });
@@ -160,7 +162,7 @@ fn split_pairs(context: &ExpandContext<'_>, split: &str) -> Option<Result<Vec<Pa
 }
 
 fn file_items(files: &[PathBuf]) -> Vec<Item> {
-    files.iter().map(|f| Item { name: item_name(f), from: Origin::File(f.clone()) }).collect()
+    files.iter().map(|f| Item::new(item_name(f), Origin::File(f.clone()))).collect()
 }
 
 /// Everything that can be said before a pixel is read.

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn items(names: &[&str]) -> Vec<Item> {
-        names.iter().map(|n| Item { name: (*n).into(), from: Origin::File(format!("{n}.tif").into()) }).collect()
+        names.iter().map(|n| Item::new(*n, Origin::File(format!("{n}.tif").into()))).collect()
     }
 
     #[test]

@@ -31,6 +31,7 @@ static SPEC: KindSpec = KindSpec {
         doc: "The index `patches.json`, and the tiles that it points into.",
     }],
     free_outputs: false,
+    joins: false,
     params: &[
         ParamSpec {
             name: "size",
@@ -87,8 +88,8 @@ impl StageKind for Patches {
         let tiles = context.items("tiles");
         let index = Origin::Task { stage: context.stage.name.clone(), task: String::new(), output: INDEX_ITEM.into() };
         // Training reads the pixels through the index, so the tiles travel along with it.
-        let mut items = vec![Item { name: INDEX_ITEM.into(), from: index }];
-        items.extend(tiles.iter().map(|t| Item { name: format!("tiles/{}", t.name), from: t.from.clone() }));
+        let mut items = vec![Item::new(INDEX_ITEM, index)];
+        items.extend(tiles.iter().map(|t| Item::new(format!("tiles/{}", t.name), t.from.clone())));
         let task = TaskPlan {
             name: String::new(),
             params: to_json(&params),

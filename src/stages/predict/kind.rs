@@ -48,6 +48,7 @@ static SPEC: KindSpec = KindSpec {
         },
     ],
     free_outputs: false,
+    joins: false,
     params: &[
         ParamSpec {
             name: "window",
@@ -117,6 +118,7 @@ impl StageKind for Predict {
             for (stage_output, output) in [("maps", "map"), ("probabilities", "probabilities")] {
                 if outputs.iter().any(|o| o.name == output) {
                     expansion.outputs.entry(stage_output.into()).or_default().push(Item {
+                        axes: Vec::new(),
                         name: scene.name.clone(),
                         from: Origin::Task {
                             stage: context.stage.name.clone(),

@@ -30,6 +30,7 @@ static SPEC: KindSpec = KindSpec {
         output("val_truth", Artefact::Truth, "Their truth."),
     ],
     free_outputs: false,
+    joins: false,
     params: &[
         ParamSpec {
             name: "size",
@@ -161,6 +162,7 @@ fn add(
 ) {
     for (what, name, output) in [("scenes", &scene, "scene"), ("truth", &truth, "truth")] {
         expansion.outputs.entry(format!("{long}_{what}")).or_default().push(Item {
+            axes: Vec::new(),
             name: name.clone(),
             from: Origin::Task { stage: context.stage.name.clone(), task: scene.clone(), output: output.into() },
         });

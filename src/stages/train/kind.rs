@@ -47,6 +47,7 @@ static SPEC: KindSpec = KindSpec {
         },
     ],
     free_outputs: false,
+    joins: false,
     params: PARAMS,
     check: Some(check),
 };
@@ -66,7 +67,7 @@ impl StageKind for Train {
             task: String::new(),
             output: output.into(),
         };
-        let single = |output: &str| vec![Item { name: String::new(), from: from(output) }];
+        let single = |output: &str| vec![Item::new("", from(output))];
         let task = TaskPlan {
             name: String::new(),
             params: Value::Object(context.stage.with.clone()),
@@ -114,6 +115,10 @@ impl StageKind for Train {
         let best = trained.history.epochs.iter().find(|e| e.epoch == trained.best_epoch);
         card.epoch = trained.best_epoch;
         card.holdout_jaccard = best.and_then(|e| e.holdout.as_ref()).map(|h| h.mean_jaccard);
+        task.scores.report("best_epoch", trained.best_epoch as f64);
+        if let Some(jaccard) = card.holdout_jaccard {
+            task.scores.report("holdout.jaccard", jaccard);
+        }
         write_model(&task.output("model")?, &trained, &card)?;
         trained.history.save(&task.output("history")?).map_err(|e| StageError::failed(e.to_string()))?;
         Ok(if trained.cut_short { Outcome::CutShort } else { Outcome::Complete })

@@ -1,0 +1,100 @@
+//! The scores that a run left: one table for a map, a ranking for many.
+
+use std::path::PathBuf;
+
+use super::summary::shown;
+use super::{Align, Table};
+use crate::engine::{RunSummary, StageSummary};
+use crate::raster::ClassTable;
+use crate::stages::compare::Ranking;
+use crate::stages::evaluate::Metrics;
+
+/// Variants of a ranking that are shown, at most.
+const MOST_ROWS: usize = 20;
+
+/// The score table of every stage with one `metrics.json`, and every ranking. A stage with several is one with
+/// variants: its tables would bury everything else.
+pub(super) fn scores(summary: &RunSummary, classes: &ClassTable) -> Option<String> {
+    let is_ranked = summary.stages.iter().any(|s| !files(s, "ranking.json").is_empty());
+    let mut parts = Vec::new();
+    for stage in &summary.stages {
+        // A summary is a courtesy: a score that cannot be read is not shown, and the file is there to be looked at.
+        match files(stage, "metrics.json").as_slice() {
+            [path] => parts.extend(Metrics::read(path).ok().map(|m| score_table(&stage.name, &m, classes))),
+            several if several.len() > 1 && !is_ranked => {
+                let (name, count) = (&stage.name, several.len());
+                parts.push(format!(
+                    "  {name} has the scores of {count} variants; a stage of kind `compare` ranks them\n"
+                ));
+            }
+            _ => {}
+        }
+        for path in files(stage, "ranking.json") {
+            parts.extend(Ranking::read(path).ok().map(|ranking| ranking_table(&stage.name, &ranking, path)));
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join("\n"))
+}
+
+fn files<'s>(stage: &'s StageSummary, name: &str) -> Vec<&'s PathBuf> {
+    stage.outputs.values().filter(|path| path.file_name().is_some_and(|n| n == name)).collect()
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"))
+}
+
+fn score_table(stage: &str, metrics: &Metrics, classes: &ClassTable) -> String {
+    let mut table = Table::new([
+        ("class", Align::Left),
+        ("Jaccard", Align::Right),
+        ("precision", Align::Right),
+        ("recall", Align::Right),
+        ("truth px", Align::Right),
+    ]);
+    let score = &metrics.all;
+    for class in classes.iter() {
+        let label = i64::from(class.code);
+        let cell = |value: Option<&f64>| value.map_or_else(|| "absent".to_owned(), |v| format!("{v:.3}"));
+        table.row([
+            class.name.clone(),
+            cell(score.jaccard.get(&label)),
+            cell(score.precision.get(&label)),
+            cell(score.recall.get(&label)),
+            score.support.get(&label).copied().unwrap_or(0).to_string(),
+        ]);
+    }
+    table.row([
+        "mean".into(),
+        number(score.mean),
+        number(score.means.precision),
+        number(score.means.recall),
+        score.pixels.to_string(),
+    ]);
+    format!("  {stage}, accuracy {}\n{}", number(score.accuracy), table.render("    "))
+}
+
+/// Rank, variant, the score that decides, and up to two others for all classes; the file has the rest.
+fn ranking_table(stage: &str, ranking: &Ranking, path: &std::path::Path) -> String {
+    let whole = ranking.columns.iter().map(String::as_str).filter(|name| !name.contains('.'));
+    let mut others: Vec<&str> = whole.collect();
+    // What people look at first, where it is there.
+    others.sort_by_key(|name| ["jaccard", "accuracy", "kappa"].iter().position(|n| n == name).unwrap_or(3));
+    let [first, second] = [0, 1].map(|i| others.get(i).copied());
+    let mut table = Table::new([
+        ("", Align::Right),
+        ("variant", Align::Left),
+        (ranking.by.as_str(), Align::Right),
+        (first.unwrap_or_default(), Align::Right),
+        (second.unwrap_or_default(), Align::Right),
+    ]);
+    for row in ranking.rows.iter().take(MOST_ROWS) {
+        let cell = |name: Option<&str>| name.map_or_else(String::new, |n| number(row.scores.get(n).copied()));
+        table.row([row.rank.to_string(), row.variant.clone(), number(row.score), cell(first), cell(second)]);
+    }
+    let mut text = format!("  {stage}\n{}", table.render("    "));
+    if let Some(more) = ranking.rows.len().checked_sub(MOST_ROWS).filter(|&more| more > 0) {
+        text += &format!("    and {more} more in {}\n", shown(path));
+    }
+    text
+}
