@@ -170,6 +170,7 @@ fn resolved(pipeline: &Pipeline) -> Value {
             "outputs": stage.outputs.iter().map(|(n, p)| (n.clone(), json!(p))).collect::<serde_json::Map<_, _>>(),
             "needs": stage.needs,
             "with": stage.with,
+            "limits": stage.limits.to_json(),
         });
         (stage.name.clone(), described)
     });

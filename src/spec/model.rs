@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::limits::Limits;
 use crate::raster::ClassTable;
 
 /// A checked pipeline.
@@ -69,6 +70,8 @@ pub struct Stage {
     pub with: Map<String, Value>,
     /// What each file parameter matched, sorted by file name: `(["train", "scenes"], [absolute paths])`.
     pub files: Vec<(Vec<String>, Vec<PathBuf>)>,
+    /// Time and machine that its tasks may use: never part of a key.
+    pub limits: Limits,
 }
 
 impl Stage {
@@ -77,7 +80,7 @@ impl Stage {
         self.inputs.iter().find(|i| i.port == port)
     }
 
-    /// The stage as JSON: `{"name","uses","inputs":{port:[…]},"outputs","needs","with","files"}`.
+    /// The stage as JSON: `{"name","uses","inputs":{port:[…]},"outputs","needs","with","files","limits"}`.
     pub fn to_json(&self) -> Value {
         let sources = |i: &Input| i.sources.iter().map(Source::to_json).collect::<Value>();
         let outputs = self.outputs.iter().map(|(name, path)| (name.clone(), json!(path)));
@@ -89,6 +92,7 @@ impl Stage {
             "needs": self.needs,
             "with": self.with,
             "files": self.files.iter().map(|(path, files)| (path.join("."), json!(files))).collect::<Map<_, _>>(),
+            "limits": self.limits.to_json(),
         })
     }
 

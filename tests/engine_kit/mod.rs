@@ -14,7 +14,7 @@ use s2pipe::engine::{
     run,
 };
 use s2pipe::raster::ClassTable;
-use s2pipe::spec::{Input, Pipeline, Source, Stage};
+use s2pipe::spec::{Input, Limits, Pipeline, Source, Stage};
 use serde_json::{Map, Value, json};
 
 /// A temporary project: source files, a cache, and a log of which tasks really ran.
@@ -110,6 +110,7 @@ pub(crate) fn stage(name: &str, kind: &str) -> StageBuilder {
         needs: vec![],
         with: Map::new(),
         files: vec![],
+        limits: Limits::default(),
     })
 }
 
@@ -139,6 +140,11 @@ impl StageBuilder {
 
     pub(crate) fn with(mut self, with: Value) -> Self {
         self.0.with = with.as_object().unwrap().clone();
+        self
+    }
+
+    pub(crate) fn limits(mut self, limits: Limits) -> Self {
+        self.0.limits = limits;
         self
     }
 

@@ -100,6 +100,7 @@ fn stages(
             needs,
             with: draft.with,
             files: draft.files,
+            limits: draft.limits,
         })
         .collect()
 }

@@ -7,11 +7,13 @@ use serde_json::{Map, Value};
 use crate::raster::ClassTable;
 use crate::spec::expect::one_of;
 use crate::spec::kind::KindSpec;
+use crate::spec::limits::Limits;
 use crate::spec::node::{Entry, Node};
 use crate::spec::problem::Problem;
 use crate::spec::suggest::{did_you_mean, nearest};
 use crate::spec::words::{NAME_RULE, STAGE_KEYS, TOP_KEYS, is_name};
 
+use super::limits::limits;
 use super::outputs::outputs;
 use super::params::{Matches, Params};
 
@@ -23,6 +25,7 @@ pub(super) struct Draft<'n> {
     pub(super) outputs: Vec<(String, PathBuf)>,
     pub(super) with: Map<String, Value>,
     pub(super) files: Matches,
+    pub(super) limits: Limits,
     /// Whether `with` and `outputs` can be relied on.
     pub(super) sound: bool,
 }
@@ -46,7 +49,9 @@ pub(super) fn draft<'n>(entry: &'n Entry, around: &Surroundings<'_>, problems: &
     let before = problems.len();
     stage_name(entry, problems);
     let kind = kind(entry, around.kinds, problems);
-    let mut draft = Draft { entry, kind, outputs: Vec::new(), with: Map::new(), files: Vec::new(), sound: false };
+    let limits = limits(entry, problems);
+    let mut draft =
+        Draft { entry, kind, outputs: Vec::new(), with: Map::new(), files: Vec::new(), limits, sound: false };
     if let Some(kind) = kind {
         stage_keys(entry, kind, problems);
         draft.outputs = outputs(entry, kind, problems);
