@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::spec::parse_bytes;
+
 /// From Sentinel-2 tiles to a scored land-cover map in one command.
 ///
 /// Change one line of YAML, and only what depends on that line runs again.
@@ -116,6 +118,14 @@ pub(super) struct RunArgs {
     /// Tasks side by side, and threads in all [default: the number of cores].
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) jobs: Option<u16>,
+
+    /// Memory for all tasks together, such as 16GB [default: what the machine has].
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(super) memory: Option<u64>,
+
+    /// Number of GPUs for all tasks together [default: those of the machine].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1024))]
+    pub(super) gpus: Option<u32>,
 
     /// After a failure, go on with everything that does not depend on it.
     #[arg(long)]

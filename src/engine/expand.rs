@@ -7,9 +7,9 @@ use super::error::GraphError;
 use super::graph::{Graph, OutputItem, StageId, StageNode, TaskId, TaskInput, TaskNode, TaskSource, label};
 use super::order::read_names;
 use super::record::link_name;
-use super::stage::{ExpandContext, Item, Origin, Registry, TaskPlan};
+use super::stage::{Cores, ExpandContext, Item, Origin, Registry, TaskPlan};
 use super::tree::is_inside;
-use crate::spec::{Pipeline, Source, Stage, item_name};
+use crate::spec::{Cpus, Limits, Pipeline, Source, Stage, item_name};
 
 /// What is known while the stages are split one after the other.
 #[derive(Default)]
@@ -41,7 +41,8 @@ impl Expander {
         })?;
         check_output_paths(stage, &expansion.tasks)?;
         let first = graph.tasks.len();
-        for plan in expansion.tasks {
+        for mut plan in expansion.tasks {
+            plan.cores = cores(&stage.limits, plan.cores);
             self.add_task(graph, stage, plan, kind.spec().version)?;
         }
         let mut outputs = BTreeMap::new();
@@ -66,6 +67,7 @@ impl Expander {
             reads,
             needs,
             outputs,
+            limits: stage.limits.clone(),
         });
         Ok(())
     }
@@ -145,6 +147,15 @@ impl Expander {
                 Err(GraphError::NoSuchOutput { stage: stage.name.clone(), wanted: path.display().to_string() })
             }
         }
+    }
+}
+
+/// A stage that says how many processors its tasks hold knows better than its kind.
+fn cores(limits: &Limits, kind: Cores) -> Cores {
+    match limits.resources.cpus {
+        None => kind,
+        Some(Cpus::All) => Cores::All,
+        Some(Cpus::Count(_)) => Cores::One,
     }
 }
 
