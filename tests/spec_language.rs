@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use s2pipe::spec::{Diagnostics, FindError, Override, Pipeline, Source, find_pipeline, load, parse};
+use s2pipe::spec::{
+    Cpus, Diagnostics, FindError, Limits, Override, Pipeline, Resources, Source, find_pipeline, load, parse,
+};
 use serde_json::{Value, json};
 
 #[path = "spec/kinds.rs"]
@@ -325,4 +327,39 @@ fn the_other_forms_of_an_error_say_the_same() {
 fn nothing_in_a_file_steers_the_terminal() {
     let problems = read("name: \"\\e[2Jx\"\nstages: {}\n").unwrap_err();
     assert!(!problems.render(false).contains('\u{1b}'), "{problems:?}");
+}
+
+#[test]
+fn limits_are_read_and_can_be_set() {
+    let text = "stages:
+  a: { uses: shell, timeout: 1h30m, retries: 2, resources: { cpus: 4, memory: 1.5GB, gpus: 1 }, with: { run: ls } }
+  b: { uses: shell, resources: { cpus: all }, with: { run: ls } }
+  c: { uses: shell, resources: , with: { run: ls } }
+";
+    let limits = |pipeline: &Pipeline, stage: &str| pipeline.stage(stage).unwrap().limits.clone();
+    let pipeline = good(text);
+    let resources = Resources { cpus: Some(Cpus::Count(4)), memory: Some(1_500_000_000), gpus: 1 };
+    let expected = Limits { timeout: Some(Duration::from_secs(5400)), retries: 2, resources };
+    assert_eq!(limits(&pipeline, "a"), expected);
+    assert_eq!(limits(&pipeline, "b").resources.cpus, Some(Cpus::All));
+    assert_eq!(limits(&pipeline, "c"), Limits::default());
+    let limits_json = &pipeline.to_json()["stages"][0]["limits"];
+    let resources = json!({ "cpus": 4, "memory_bytes": 1_500_000_000, "gpus": 1 });
+    assert_eq!(*limits_json, json!({ "timeout_seconds": 5400, "retries": 2, "resources": resources }));
+    let changes = ["a.timeout=5s", "b.retries=3", "c.resources.memory=8GiB", "stages.c.resources.gpus=2"];
+    let changed = set(text, &changes).unwrap();
+    assert_eq!(limits(&changed, "a").timeout, Some(Duration::from_secs(5)));
+    assert_eq!(limits(&changed, "b").retries, 3);
+    assert_eq!(limits(&changed, "c").resources, Resources { cpus: None, memory: Some(8 << 30), gpus: 2 });
+}
+
+#[test]
+fn environment_variables_are_text_as_it_is_written() {
+    let text =
+        "stages: { a: { uses: shell, with: { run: ls, env: { A: x y, B: 1e-3, C: 007, D: \"\" }, pass: [TOKEN] } } }";
+    let with = good(text).stage("a").unwrap().with.clone();
+    assert_eq!(with["env"], json!({ "A": "x y", "B": "1e-3", "C": "007", "D": "" }));
+    assert_eq!(with["pass"], json!(["TOKEN"]));
+    let plain = good("stages: { a: { uses: shell, with: { run: ls } } }");
+    assert_eq!(Value::Object(plain.stage("a").unwrap().with.clone()), json!({ "run": "ls" }), "nothing is added");
 }

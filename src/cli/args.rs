@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::output::read_bytes;
+use crate::spec::parse_bytes;
 
 /// From Sentinel-2 tiles to a scored land-cover map in one command.
 ///
@@ -123,6 +123,14 @@ pub(super) struct RunArgs {
     /// Tasks side by side, and threads in all [default: the number of cores].
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) jobs: Option<u16>,
+
+    /// Memory for all tasks together, such as 16GB [default: what the machine has].
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(super) memory: Option<u64>,
+
+    /// Number of GPUs for all tasks together [default: those of the machine].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1024))]
+    pub(super) gpus: Option<u32>,
 
     /// After a failure, go on with everything that does not depend on it.
     #[arg(long)]
@@ -271,7 +279,7 @@ pub(super) struct GcArgs {
     pub(super) older_than: Option<Duration>,
 
     /// Only until the store has at most this size, the least recently used first: `50GB`.
-    #[arg(long, value_name = "SIZE", value_parser = read_bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub(super) max_size: Option<u64>,
 
     /// Nothing that was made or used within this time.

@@ -22,11 +22,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::cancel::Cancel;
 use super::digest::Key;
 use super::disk;
 use super::error::CacheError;
 use super::lock::{FileLock, Scratch, sweep_scratch};
-use super::stage::Cancel;
 use super::statcache::StatCache;
 
 /// The format that this program writes. Raised when an older program could misread a newer cache.

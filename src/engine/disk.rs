@@ -82,7 +82,7 @@ pub(super) fn is_sealed(meta: &fs::Metadata) -> bool {
 pub(super) fn remove(path: &Path) -> Result<(), CacheError> {
     point();
     let result = match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(meta) if meta.is_dir() => remove_tree(path),
         Ok(_) => fs::remove_file(path),
         Err(e) => Err(e),
     };
@@ -90,6 +90,36 @@ pub(super) fn remove(path: &Path) -> Result<(), CacheError> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(CacheError::at("remove", path, e)),
         _ => Ok(()),
     }
+}
+
+/// Removes a directory, also where it or something in it is read-only.
+pub(super) fn remove_tree(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            set_modes(dir, 0o700)?;
+            fs::remove_dir_all(dir)
+        }
+        other => other,
+    }
+}
+
+/// Makes a directory and those in it read-only.
+pub(super) fn protect(dir: &Path) -> Result<(), CacheError> {
+    point();
+    set_modes(dir, 0o555).map_err(|e| CacheError::at("protect", dir, e))
+}
+
+/// Gives a directory and those in it these permissions. Links are not followed.
+fn set_modes(dir: &Path, mode: u32) -> io::Result<()> {
+    // Before looking inside, which the present permissions may not allow.
+    fs::set_permissions(dir, Permissions::from_mode(mode))?;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            set_modes(&entry.path(), mode)?;
+        }
+    }
+    Ok(())
 }
 
 /// A symbolic link.
@@ -148,5 +178,26 @@ fn point() {
     {
         // The result does not matter: either we are dead now, or the test finds us alive and fails.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves something only for a user who is not root.
+    #[test]
+    fn a_protected_directory_is_removed_all_the_same() {
+        let above = tempfile::tempdir().unwrap();
+        let dir = above.path().join("task");
+        fs::create_dir_all(dir.join("in/many/deep")).unwrap();
+        fs::write(dir.join("in/many/deep/file"), "").unwrap();
+        link(above.path(), &dir.join("in/many/outside")).unwrap();
+        protect(&dir.join("in")).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&dir.join("in/many/deep")), 0o555);
+        assert_ne!(mode(above.path()), 0o555, "links are not followed");
+        remove_tree(&dir).unwrap();
+        assert!(!dir.exists() && above.path().exists());
     }
 }

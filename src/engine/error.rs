@@ -218,6 +218,18 @@ pub enum PlanError {
         /// What the system said.
         source: io::Error,
     },
+    /// A stage asks for more than there is.
+    #[error("stage {stage:?} asks for {wanted}, and there {there}")]
+    TooMuch {
+        /// The stage.
+        stage: String,
+        /// "64 GB of memory", "2 GPUs".
+        wanted: String,
+        /// "are 16 GB", "is none".
+        there: String,
+        /// The option that says otherwise.
+        option: &'static str,
+    },
     /// The cache.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -247,6 +259,9 @@ impl PlanError {
             Self::UnknownStage { stages, .. } => Some(format!("the stages are: {}", stages.join(", "))),
             Self::FromOutside { .. } => Some("name stages that lie on one path, or leave one of the two out".into()),
             Self::Source { .. } => Some("put the file in place, or change the pipeline".into()),
+            Self::TooMuch { stage, option, .. } => Some(format!(
+                "ask for less under `resources:` of {stage:?}, run elsewhere, or say with `{option}` what there is"
+            )),
             Self::Cache(error) => error.help(),
         }
     }
@@ -269,96 +284,6 @@ impl EngineError {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Plan(error) => error.help(),
-            Self::Cache(error) => error.help(),
-        }
-    }
-}
-
-/// Why one task did not end well.
-#[derive(Debug, thiserror::Error)]
-pub enum TaskError {
-    /// It was asked to stop.
-    #[error("stopped on request")]
-    Cancelled,
-    /// The stage said so.
-    #[error("{message}")]
-    Failed {
-        /// What went wrong.
-        message: String,
-        /// What to do.
-        help: Option<String>,
-    },
-    /// The stage's code panicked.
-    #[error("stage {stage:?} broke down inside s2pipe: {message}")]
-    Panicked {
-        /// Stage name.
-        stage: String,
-        /// The panic's message.
-        message: String,
-    },
-    /// It ended without one of its outputs.
-    #[error("the task ended without leaving its output {name:?} (expected at {})", .path.display())]
-    MissingOutput {
-        /// Output name.
-        name: String,
-        /// Path relative to the output directory.
-        path: PathBuf,
-    },
-    /// An output is neither file nor directory.
-    #[error("output {name:?}: {} is {found}, which cannot be kept: expected files and directories", .path.display())]
-    BadOutput {
-        /// Output name.
-        name: String,
-        /// The thing.
-        path: PathBuf,
-        /// What it is.
-        found: &'static str,
-    },
-    /// A source file is not what it was when the run began.
-    #[error("{} changed while the run was using it", .path.display())]
-    SourceChanged {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A source file cannot be read.
-    #[error("cannot read {}: {source}", .path.display())]
-    Source {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// An input is no longer in the store.
-    #[error("input {slot:?} is no longer in the cache")]
-    InputGone {
-        /// Slot name.
-        slot: String,
-    },
-    /// The record was made for another program.
-    #[error("the task record cannot be run by this s2pipe: {0}")]
-    Foreign(String),
-    /// The cache.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
-}
-
-impl TaskError {
-    /// What to do.
-    pub fn help(&self) -> Option<String> {
-        match self {
-            Self::Cancelled => None,
-            Self::Failed { help, .. } => help.clone(),
-            Self::Panicked { .. } => {
-                Some("this is a fault of s2pipe, not of your data: please report it with the log".into())
-            }
-            Self::MissingOutput { .. } => {
-                Some("let the stage write that path, or declare under `outputs:` what it really writes".into())
-            }
-            Self::BadOutput { .. } => Some("write a file or a directory there".into()),
-            Self::SourceChanged { .. } => Some("run again once the file is complete".into()),
-            Self::Source { .. } => Some("put the file in place and run again".into()),
-            Self::InputGone { .. } => Some("run again: what is missing is made again".into()),
-            Self::Foreign(_) => Some("use the same s2pipe version that made the record".into()),
             Self::Cache(error) => error.help(),
         }
     }

@@ -7,9 +7,9 @@ use super::error::GraphError;
 use super::graph::{Graph, OutputItem, StageId, StageNode, TaskId, TaskInput, TaskNode, TaskSource, label};
 use super::order::read_names;
 use super::record::link_name;
-use super::stage::{ExpandContext, Item, Origin, Registry, StageKind, TaskPlan};
+use super::stage::{Cores, ExpandContext, Item, Origin, Registry, StageKind, TaskPlan};
 use super::tree::is_inside;
-use crate::spec::{Pipeline, Source, Stage, Sweep, Variant, item_name};
+use crate::spec::{Cpus, Limits, Pipeline, Source, Stage, Sweep, Variant, item_name};
 
 /// What is known while the stages are split one after the other.
 pub(super) struct Expander<'p> {
@@ -67,6 +67,7 @@ impl<'p> Expander<'p> {
             reads,
             needs,
             outputs,
+            limits: stage.limits.clone(),
         });
         Ok(())
     }
@@ -96,6 +97,7 @@ impl<'p> Expander<'p> {
         };
         for mut plan in expansion.tasks {
             plan.name = below(name, &plan.name);
+            plan.cores = cores(&stage.limits, plan.cores);
             plan.inputs.iter_mut().for_each(|(_, origin)| own(origin));
             self.add_task(graph, stage, name, plan, kind.spec().version)?;
         }
@@ -235,6 +237,15 @@ fn tell_apart(items: &mut [Item]) {
         if let Origin::Task { stage, .. } = &item.from {
             item.name = below(stage, &item.name);
         }
+    }
+}
+
+/// A stage that says how many processors its tasks hold knows better than its kind.
+fn cores(limits: &Limits, kind: Cores) -> Cores {
+    match limits.resources.cpus {
+        None => kind,
+        Some(Cpus::All) => Cores::All,
+        Some(Cpus::Count(_)) => Cores::One,
     }
 }
 

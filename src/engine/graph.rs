@@ -12,7 +12,7 @@ use super::error::GraphError;
 use super::expand::Expander;
 use super::order::topological;
 use super::stage::{Registry, TaskPlan};
-use crate::spec::{Pipeline, Source};
+use crate::spec::{Limits, Pipeline, Source};
 
 /// Position of a stage in [`Graph::stages`].
 pub type StageId = usize;
@@ -53,6 +53,8 @@ pub struct StageNode {
     pub needs: Vec<StageId>,
     /// Its outputs with their items: what the stages after it may refer to.
     pub outputs: BTreeMap<String, Vec<OutputItem>>,
+    /// Time and machine that each of its tasks may use.
+    pub limits: Limits,
 }
 
 /// One item of a stage's output.
@@ -197,6 +199,7 @@ fn resolved(pipeline: &Pipeline) -> Value {
             "with": stage.with,
             "matrix": stage.matrix_json(),
             "join": stage.joins,
+            "limits": stage.limits.to_json(),
         });
         (stage.name.clone(), described)
     });

@@ -1,14 +1,16 @@
 //! A task as a message: all that another process, or another machine that sees the cache, needs to run it.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::action::{MadeFrom, RanAs};
+use super::cancel::Cancel;
 use super::digest::Key;
-use super::error::TaskError;
 use super::record::{TASK_RECORD, TaskRecord};
 use super::stage::{DeviceChoice, Registry, StageKind};
+use super::task_error::TaskError;
 
 const JOB: &str = "s2pipe.job/1";
 
@@ -29,6 +31,15 @@ pub struct TaskJob {
     pub threads: usize,
     /// Seconds until its deadline, counted from when it starts.
     pub seconds_left: Option<f64>,
+    /// Seconds that one attempt may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<f64>,
+    /// How often it is tried again after a failure.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub retries: u32,
+    /// GPUs that it may use, by ordinal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<u32>,
     /// Run it even when its result is in the cache.
     pub force: bool,
 }
@@ -44,8 +55,22 @@ impl TaskJob {
             device: DeviceChoice::Auto,
             threads: 1,
             seconds_left: None,
+            timeout_seconds: None,
+            retries: 0,
+            gpus: Vec::new(),
             force: false,
         }
+    }
+
+    /// Its deadline, if it starts now.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(duration(self.seconds_left?))
+    }
+
+    /// Asks the task to stop when it is asked to, or one attempt that starts now has had its time.
+    pub(super) fn cancel(&self, cancel: &Cancel) -> Cancel {
+        let end = self.timeout_seconds.and_then(|seconds| Instant::now().checked_add(duration(seconds)));
+        end.map_or_else(|| cancel.clone(), |end| cancel.until(end))
     }
 
     /// The kind that runs it and its key.
@@ -71,5 +96,53 @@ impl TaskJob {
             Ok(key) => Ok((kind.as_ref(), key)),
             Err(e) => foreign(e.to_string()),
         }
+    }
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
+}
+
+/// Seconds out of a message, which may say anything.
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::digest::Digest;
+    use crate::engine::record::InputRecord;
+
+    fn job() -> TaskJob {
+        let ran_as = RanAs { pipeline: "p".into(), stage: "s".into(), task: String::new() };
+        let record = TaskRecord {
+            record: TASK_RECORD.to_owned(),
+            kind: "k".into(),
+            version: 1,
+            params: json!({}),
+            seed: None,
+            classes: None,
+            inputs: Vec::<InputRecord>::new(),
+            outputs: Vec::new(),
+        };
+        TaskJob::new(ran_as, record, BTreeMap::new())
+    }
+
+    #[test]
+    fn limits_are_written_only_where_there_are_some_and_never_in_the_key() {
+        let plain = job();
+        let json = serde_json::to_value(&plain).unwrap();
+        for name in ["timeout_seconds", "retries", "gpus"] {
+            assert!(json.get(name).is_none(), "a job without limits reads as it always did");
+        }
+        assert_eq!(serde_json::from_value::<TaskJob>(json).unwrap(), plain);
+        let limited = TaskJob { timeout_seconds: Some(5.0), retries: 2, gpus: vec![1], ..job() };
+        let back: TaskJob = serde_json::from_str(&serde_json::to_string(&limited).unwrap()).unwrap();
+        assert_eq!(back, limited);
+        assert_eq!(back.record.key().unwrap(), plain.record.key().unwrap());
+        assert_ne!(Digest::of(b""), back.record.key().unwrap().0);
     }
 }

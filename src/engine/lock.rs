@@ -7,9 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::cancel::Cancel;
 use super::disk;
 use super::error::CacheError;
-use super::stage::Cancel;
 
 /// How often a waiting process looks again. Waiting must notice a cancelled run, so it cannot block in the kernel.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -123,7 +123,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed now is removed by a later run.
-        let _ = fs::remove_dir_all(&self.dir);
+        let _ = disk::remove_tree(&self.dir);
         if let Some(alive) = self.alive.take() {
             alive.remove();
         }
@@ -137,7 +137,7 @@ pub(super) fn sweep_scratch(tmp: &Path) {
         let path = entry.path();
         let dir = if path.extension().is_some_and(|e| e == "lock") { path.with_extension("") } else { path };
         if let Ok(Some(dead)) = FileLock::try_take(&dir.with_extension("lock")) {
-            let _ = fs::remove_dir_all(&dir);
+            let _ = disk::remove_tree(&dir);
             dead.remove();
         }
     }

@@ -1,8 +1,10 @@
 //! Graph, plan, keys, store, journal, scheduler, executor. Knows no raster, no net, no YAML syntax.
 
 mod action;
+mod attempt;
 mod budget;
 mod cache;
+mod cancel;
 mod canonical;
 mod collect;
 mod digest;
@@ -18,6 +20,7 @@ mod job;
 mod journal;
 mod lineage;
 mod lock;
+mod machine;
 mod newest;
 mod order;
 mod pins;
@@ -26,6 +29,7 @@ mod query;
 mod reason;
 mod record;
 mod rerun;
+mod resources;
 mod run;
 mod run_diff;
 mod run_folder;
@@ -38,6 +42,7 @@ mod statcache;
 mod store;
 mod summary;
 mod survey;
+mod task_error;
 mod tree;
 mod usage;
 mod view;
@@ -45,10 +50,11 @@ mod wording;
 
 pub use action::{Action, MadeFrom, RanAs, StoredOutput};
 pub use cache::Cache;
+pub use cancel::Cancel;
 pub use collect::{CollectOptions, Collected, CollectedResult};
 pub use digest::{ContentId, Digest, DigestError, Key};
 pub use draw::{graph_dot, graph_mermaid, graph_text};
-pub use error::{CacheError, EngineError, GraphError, PlanError, QueryError, TaskError};
+pub use error::{CacheError, EngineError, GraphError, PlanError, QueryError};
 pub use event::{Event, Observer, TaskName, TaskStatus};
 pub use executor::{TaskDone, TaskEnv, TaskFailed, TaskWatch, run_task};
 pub use graph::{Graph, OutputItem, StageId, StageNode, TaskId, TaskInput, TaskNode, TaskSource};
@@ -67,8 +73,9 @@ pub use runs::{RunEnd, RunInfo, RunRecord};
 pub use scrub::{Damage, Verified};
 pub use selection::Selection;
 pub use stage::{
-    Cancel, Cores, DeviceChoice, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress,
+    Cores, DeviceChoice, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress,
     ProgressSink, Registry, Scores, StageError, StageKind, TaskContext, TaskPlan,
 };
 pub use summary::{Failure, RunSummary, StageStatus, StageSummary, TaskCounts};
+pub use task_error::TaskError;
 pub use usage::{Room, StageUsage, Usage};

@@ -6,15 +6,17 @@ use serde::Serialize;
 
 use super::action::{Action, Lookup, StoredOutput};
 use super::cache::Cache;
+use super::cancel::Cancel;
 use super::digest::ContentId;
-use super::error::{EngineError, PlanError, TaskError};
+use super::error::{CacheError, EngineError, PlanError};
 use super::event::{Event, Observer, TaskName, TaskStatus, Watch};
 use super::executor::{TaskEnv, run_apart};
 use super::graph::{Graph, TaskId, label};
 use super::run::RunOptions;
 use super::selection::Selection;
-use super::stage::{Cancel, Outcome, Registry};
+use super::stage::{Outcome, Registry};
 use super::survey::{State, Survey};
+use super::task_error::TaskError;
 use super::tree::Tree;
 
 /// What running tasks again has shown.
@@ -86,7 +88,7 @@ fn one(
     options: &RunOptions,
     (observer, cancel): (&dyn Observer, &Cancel),
     explain: &dyn Fn(&Path, &Path) -> String,
-) -> Result<AgainTask, super::error::CacheError> {
+) -> Result<AgainTask, CacheError> {
     let (graph, cache) = (survey.graph, survey.cache);
     let node = &graph.tasks[id];
     let (stage, task) = (graph.stages[node.stage].name.as_str(), node.plan.name.as_str());

@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::cache::Cache;
+use super::cancel::Cancel;
 use super::error::EngineError;
 use super::event::{Event, Observer, TaskStatus};
-use super::graph::{Graph, StageId};
+use super::graph::{Graph, StageId, TaskId};
 use super::journal::Journal;
 use super::plan::PlanCounts;
+use super::resources::Pool;
 use super::run_folder::{EVENTS_FILE, RunFolder};
 use super::scheduler::{Around, Scheduler};
 use super::selection::Selection;
-use super::stage::{Cancel, DeviceChoice, Registry};
+use super::stage::{DeviceChoice, Registry};
 use super::summary::{Failure, RunSummary, StageSummary, TaskCounts};
 use super::survey::{State, Survey};
 
@@ -30,8 +32,12 @@ const TAIL_BYTES: u64 = 16 << 10;
 pub struct RunOptions {
     /// What to run.
     pub selection: Selection,
-    /// Tasks side by side.
+    /// Processors for all tasks together; a task holds one where its stage or kind does not say otherwise.
     pub jobs: usize,
+    /// Bytes of memory for all tasks together instead of what the machine has.
+    pub memory: Option<u64>,
+    /// Number of GPUs instead of those that the machine has.
+    pub gpus: Option<u32>,
     /// After a failure, go on with what does not depend on it.
     pub keep_going: bool,
     /// Device for training and prediction.
@@ -49,6 +55,8 @@ impl Default for RunOptions {
         Self {
             selection: Selection::default(),
             jobs: cores,
+            memory: None,
+            gpus: None,
             keep_going: false,
             device: DeviceChoice::Auto,
             threads: cores,
@@ -74,6 +82,8 @@ pub fn run(
     // Nothing that this run counts on is collected before the journal says that it does.
     let hold = cache.hold()?;
     let survey = Survey::make(graph, cache, &options.selection)?;
+    let may_run = |id: &TaskId| matches!(survey.states[*id], State::Must { .. } | State::May);
+    let pool = Pool::new(graph, (0..graph.tasks.len()).filter(may_run), options)?;
     cache.sweep();
     let folder = RunFolder::create(cache, graph, started)?;
     let journal = Journal::create(&folder.dir.join(EVENTS_FILE), start)?;
@@ -88,7 +98,7 @@ pub fn run(
     };
     let tasks = counts(&survey);
     around.observer.event(&Event::RunStarted { run: &folder.id, pipeline: &graph.pipeline, tasks });
-    let mut scheduler = Scheduler::new(survey, &around);
+    let mut scheduler = Scheduler::new(survey, pool, &around);
     scheduler.report_cached();
     journal.flush();
     drop(hold);

@@ -3,8 +3,7 @@
 //! One thread (the caller's) decides; each running task has a thread of its own. Which tasks run side by side never
 //! changes what they leave.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,18 +11,23 @@ use std::thread::{Builder, Scope};
 use std::time::Instant;
 
 use super::action::Lookup;
+use super::attempt::panic_message;
 use super::budget::Budget;
+use super::cancel::Cancel;
 use super::digest::Key;
-use super::error::{EngineError, TaskError};
+use super::error::EngineError;
 use super::event::{Event, Observer, TaskName, TaskStatus, Watch};
-use super::executor::{TaskDone, TaskEnv, TaskFailed, panic_message, run_task};
+use super::executor::{TaskDone, TaskEnv, TaskFailed, run_task};
 use super::graph::{Graph, StageId, TaskId};
 use super::job::TaskJob;
 use super::reason::Reason;
+use super::resources::Pool;
 use super::run::RunOptions;
-use super::stage::{Cancel, Cores, Outcome, Registry};
+use super::stage::{Cores, Outcome, Registry};
 use super::survey::{Made, State, Survey};
+use super::task_error::TaskError;
 use super::view::Publisher;
+use crate::spec::Cpus;
 
 /// Stack of a task's thread: kinds may recurse deeper than the usual 2 MiB allow.
 const STACK: usize = 16 << 20;
@@ -73,16 +77,16 @@ pub(super) struct Scheduler<'a> {
     spoilt_stages: Vec<bool>,
     /// Unfinished tasks that want all cores.
     all_cores: Vec<TaskId>,
-    ready: BinaryHeap<Reverse<TaskId>>,
+    ready: BTreeSet<TaskId>,
+    pool: Pool,
     running: usize,
-    alone: bool,
     stopped: bool,
     /// Per task: how often an input of it was found gone.
     again: Vec<u8>,
 }
 
 impl<'a> Scheduler<'a> {
-    pub(super) fn new(survey: Survey<'a>, around: &'a Around<'a>) -> Self {
+    pub(super) fn new(survey: Survey<'a>, pool: Pool, around: &'a Around<'a>) -> Self {
         let graph = survey.graph;
         let unfinished = |id: TaskId| matches!(survey.states[id], State::Must { .. } | State::May);
         let mut readers = vec![Vec::new(); graph.tasks.len()];
@@ -117,9 +121,9 @@ impl<'a> Scheduler<'a> {
             all_cores: (0..graph.tasks.len())
                 .filter(|id| unfinished(*id) && graph.tasks[*id].plan.cores == Cores::All)
                 .collect(),
-            ready: BinaryHeap::new(),
+            ready: BTreeSet::new(),
+            pool,
             running: 0,
-            alone: false,
             stopped: false,
             again: vec![0; graph.tasks.len()],
             survey,
@@ -201,7 +205,7 @@ impl<'a> Scheduler<'a> {
                 if let State::Must { reasons, .. } = &self.survey.states[id] {
                     self.around.observer.event(&Event::TaskQueued { name: name(self.survey.graph, id), reasons });
                 }
-                self.ready.push(Reverse(id));
+                self.ready.insert(id);
             }
         }
     }
@@ -239,18 +243,14 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// The next task to start, if one may start now. Earlier tasks go first; one that wants all cores waits until
-    /// nothing else runs, and holds back those behind it.
+    /// The next task to start, if one may start now.
     fn next(&mut self) -> Option<TaskId> {
-        if self.stopped || self.alone || self.around.cancel.is_cancelled() {
+        if self.stopped || self.around.cancel.is_cancelled() {
             return None;
         }
-        let Reverse(id) = *self.ready.peek()?;
-        let fits = match self.survey.graph.tasks[id].plan.cores {
-            Cores::All => self.running == 0,
-            Cores::One => self.running < self.around.options.jobs.max(1),
-        };
-        if fits { self.ready.pop().map(|Reverse(id)| id) } else { None }
+        let id = self.pool.first_fitting(self.survey.graph, self.ready.iter().copied())?;
+        self.ready.remove(&id);
+        Some(id)
     }
 
     fn launch<'s>(&mut self, scope: &'s Scope<'s, '_>, sender: &Sender<Report>, id: TaskId)
@@ -263,7 +263,8 @@ impl<'a> Scheduler<'a> {
         }
         let begun = Instant::now();
         self.running += 1;
-        let Some(job) = self.job(id) else {
+        let gpus = self.pool.take(self.survey.graph, id);
+        let Some(job) = self.job(id, gpus) else {
             let error = TaskError::Foreign("an input of the task is not known".into());
             return self.take((id, begun, Err(TaskFailed { error, log: None })));
         };
@@ -282,7 +283,6 @@ impl<'a> Scheduler<'a> {
             // The receiver outlives every task's thread.
             let _ = sender.send((id, begun, result));
         };
-        self.alone = self.survey.graph.tasks[id].plan.cores == Cores::All;
         if let Err(e) = Builder::new().stack_size(STACK).spawn_scoped(scope, body) {
             let error = TaskError::Failed {
                 message: format!("cannot start a thread: {e}"),
@@ -293,20 +293,25 @@ impl<'a> Scheduler<'a> {
     }
 
     /// The job of a task whose inputs are all known.
-    fn job(&self, id: TaskId) -> Option<TaskJob> {
-        let cores = self.survey.graph.tasks[id].plan.cores;
+    fn job(&self, id: TaskId, gpus: Vec<u32>) -> Option<TaskJob> {
         let mut job = self.survey.job(id)?;
         job.device = self.around.options.device;
-        job.threads = self.threads(cores);
+        job.threads = self.threads(id);
+        job.gpus = gpus;
         job.seconds_left = self.around.budget.seconds_left(self.survey.graph, id, &self.pending_alone());
         Some(job)
     }
 
-    /// All threads for a task that runs alone; else a fair share among those that run (this one included) or could run.
-    fn threads(&self, cores: Cores) -> usize {
+    /// As many threads as its stage asks for processors. Else all for a task that runs alone; else a fair share among
+    /// those that run (this one included) or could run.
+    fn threads(&self, id: TaskId) -> usize {
+        let node = &self.survey.graph.tasks[id];
         let all = self.around.options.threads.max(1);
+        if let Some(Cpus::Count(count)) = self.survey.graph.stages[node.stage].limits.resources.cpus {
+            return all.min(count as usize);
+        }
         let side_by_side = (self.running + self.ready.len()).min(self.around.options.jobs.max(1));
-        if cores == Cores::All { all } else { (all / side_by_side).max(1) }
+        if node.plan.cores == Cores::All { all } else { (all / side_by_side).max(1) }
     }
 
     /// Tasks that want all cores and are not over; only looked for when there is a budget to share.
@@ -320,7 +325,7 @@ impl<'a> Scheduler<'a> {
     /// Takes a task's result in.
     fn take(&mut self, (id, begun, result): Report) {
         self.running -= 1;
-        self.alone = false;
+        self.pool.give(id);
         let span = (begun, Instant::now());
         let mut free = VecDeque::new();
         match result {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cancel::Cancel;
 use crate::spec::{KindSpec, Pipeline, Stage};
 
 /// A stage kind: says what it is, splits a stage into tasks, runs one task.
@@ -27,6 +27,12 @@ pub trait StageKind: Send + Sync {
     /// # Errors
     /// Whatever went wrong, worded for the person at the terminal.
     fn run(&self, task: &TaskContext<'_>) -> Result<Outcome, StageError>;
+
+    /// Whether it runs what is not part of this program, which may do to its inputs what it must not. Then inputs are
+    /// protected where that is possible, and looked at afterwards.
+    fn is_foreign(&self) -> bool {
+        false
+    }
 }
 
 /// All known kinds by name.
@@ -167,27 +173,6 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
-/// Asks running tasks to stop soon; cloned freely.
-#[derive(Clone, Default, Debug)]
-pub struct Cancel(Arc<AtomicBool>);
-
-impl Cancel {
-    /// Ask everyone to stop.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    /// The flag itself, for a signal handler to set.
-    pub fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
-    }
-
-    /// Whether someone has asked.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
 /// What a running task tells the terminal.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -255,6 +240,8 @@ pub struct TaskContext<'a> {
     pub device: DeviceChoice,
     /// Threads that the task may use.
     pub threads: usize,
+    /// GPUs that the task holds, by ordinal; empty where its stage asks for none.
+    pub gpus: &'a [u32],
     /// When the run's budget leaves this task no more time.
     pub deadline: Option<Instant>,
     /// To be looked at often; then return [`StageError::Cancelled`].

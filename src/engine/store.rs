@@ -16,7 +16,8 @@ use rayon::prelude::*;
 use super::cache::{Cache, fan_out};
 use super::digest::{ContentId, Digest};
 use super::disk::{self, Sync};
-use super::error::{CacheError, TaskError};
+use super::error::CacheError;
+use super::task_error::TaskError;
 use super::tree::{EntryKind, Tree, TreeEntry};
 
 /// What a look at stored content finds.
@@ -80,6 +81,21 @@ impl Cache {
         // A cache on a read-only disk cannot be sealed again; then the file is hashed each time.
         let _ = disk::seal(&path, Sync::Lazy);
         Stored::Good
+    }
+
+    /// Whether content is what it was when it was put here. Files are hashed only where the seal is broken.
+    pub(super) fn is_untouched(&self, content: ContentId) -> bool {
+        let file = |digest| {
+            let path = self.file_path(digest);
+            let sealed = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && disk::is_sealed(&meta));
+            sealed || matches!(Digest::of_file(&path), Ok((found, _)) if found == digest)
+        };
+        match content {
+            ContentId::File(digest) => file(digest),
+            ContentId::Tree(digest) => self.tree(digest).is_some_and(|tree| {
+                tree.entries.iter().filter(|e| e.kind != EntryKind::EmptyDir).all(|e| file(e.digest))
+            }),
+        }
     }
 
     /// The tree record with this digest, if it is there and whole.

@@ -191,6 +191,9 @@ impl<'a> Survey<'a> {
             RanAs { pipeline: self.graph.pipeline.clone(), stage: stage_of(node), task: node.plan.name.clone() };
         let mut job = TaskJob::new(ran_as, self.record(id)?, made_from?);
         job.force = self.is_forced(id);
+        let limits = &self.graph.stages[node.stage].limits;
+        job.timeout_seconds = limits.timeout.map(|t| t.as_secs_f64());
+        job.retries = limits.retries;
         Some(job)
     }
 }

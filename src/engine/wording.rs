@@ -13,14 +13,18 @@ pub(super) fn with_known_names(
     made_from: &BTreeMap<String, MadeFrom>,
 ) -> String {
     // From the end, so that `in/map-2` is not taken for `in/map` with something behind it.
-    inputs.iter().rev().fold(text.to_owned(), |text, (slot, path)| {
-        let known = match made_from.get(slot) {
-            Some(MadeFrom::File { path }) => path.display().to_string(),
-            Some(MadeFrom::Task { stage, task, output, .. }) => format!("<{output} of {}>", label(stage, task)),
-            None => return text,
-        };
-        text.replace(&*path.to_string_lossy(), &known)
+    inputs.iter().rev().fold(text.to_owned(), |text, (slot, path)| match made_from.get(slot) {
+        Some(from) => text.replace(&*path.to_string_lossy(), &known_name(from)),
+        None => text,
     })
+}
+
+/// What a person knows an input by.
+pub(super) fn known_name(from: &MadeFrom) -> String {
+    match from {
+        MadeFrom::File { path } => path.display().to_string(),
+        MadeFrom::Task { stage, task, output, .. } => format!("<{output} of {}>", label(stage, task)),
+    }
 }
 
 #[cfg(test)]

@@ -223,6 +223,8 @@ fn add_type(value: &mut Value, ty: &ParamType) {
             "variant"
         }
         ParamType::Class => "class",
+        ParamType::Variable => "variable",
+        ParamType::Variables => "variables",
     };
     value["type"] = name.into();
 }

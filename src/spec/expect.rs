@@ -19,6 +19,8 @@ impl ParamType {
             }
             Self::Variant(variants) => format!("a map whose `kind` is {}", one_of(variant_names(variants))),
             Self::Class => "a class, by name or label code".to_owned(),
+            Self::Variable => "the name of an environment variable".to_owned(),
+            Self::Variables => "a map of environment variables".to_owned(),
         }
     }
 }

@@ -120,6 +120,10 @@ pub enum ParamType {
     Variant(&'static [VariantSpec]),
     /// A class, by name or label code; normalised to the label code.
     Class,
+    /// The name of an environment variable.
+    Variable,
+    /// A map from names of environment variables to texts or numbers; normalised to text, numbers as they are written.
+    Variables,
 }
 
 /// One choice of a [`ParamType::Variant`].

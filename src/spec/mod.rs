@@ -5,6 +5,7 @@ mod describe;
 mod duration;
 mod expect;
 mod kind;
+mod limits;
 mod load;
 mod model;
 mod node;
@@ -24,6 +25,7 @@ pub use describe::{UnknownKind, describe, describe_json};
 pub use kind::{
     Artefact, CheckFn, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, VariantSpec,
 };
+pub use limits::{Cpus, Limits, Resources, bytes_words, parse_bytes};
 pub use load::{FindError, find_pipeline, load, parse};
 pub use model::{Axis, AxisValue, Bound, FileMatches, Input, Pipeline, Source, Stage, item_name};
 pub use overrides::Override;

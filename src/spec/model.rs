@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::limits::Limits;
 use super::sweep::SEED_AXIS;
 use crate::raster::ClassTable;
 
@@ -78,6 +79,8 @@ pub struct Stage {
     pub bound: Vec<Bound>,
     /// Whether the stage receives all variants of what it reads at once: `join: true`, or its kind always does.
     pub joins: bool,
+    /// Time and machine that its tasks may use: never part of a key.
+    pub limits: Limits,
 }
 
 /// What file parameters matched, by their path below `with`.
@@ -138,7 +141,7 @@ impl Stage {
         self.matrix.iter().map(|a| (a.path.clone(), values(a).into())).collect::<Map<_, _>>().into()
     }
 
-    /// The stage as JSON: `{"name","uses","inputs":{port:[…]},"outputs","needs","with","files","matrix","join"}`.
+    /// The stage as JSON: `{"name","uses","inputs":{port:[…]},"outputs","needs","with","files","matrix","join","limits"}`.
     pub fn to_json(&self) -> Value {
         let sources = |i: &Input| i.sources.iter().map(Source::to_json).collect::<Value>();
         let outputs = self.outputs.iter().map(|(name, path)| (name.clone(), json!(path)));
@@ -152,6 +155,7 @@ impl Stage {
             "files": self.files.iter().map(|(path, files)| (path.join("."), json!(files))).collect::<Map<_, _>>(),
             "matrix": self.matrix_json(),
             "join": self.joins,
+            "limits": self.limits.to_json(),
         })
     }
 

@@ -8,8 +8,11 @@ use serde_json::{Map, Value, json};
 use super::check::default_kind;
 use super::expect::variant_names;
 use super::kind::{Default, InputSpec, KindSpec, ParamSpec, ParamType, VariantSpec};
+use super::limits::MEMORY_PATTERN;
 use super::sweep::SEED_AXIS;
-use super::words::{LABEL_PATTERN, NAME_PATTERN, PIPELINE_PATTERN, TOP_KEYS, VARIABLE_PATTERN};
+use super::words::{
+    LABEL_PATTERN, MAX_CPUS, MAX_GPUS, MAX_RETRIES, NAME_PATTERN, PIPELINE_PATTERN, TOP_KEYS, VARIABLE_PATTERN,
+};
 
 /// Label codes 1..=255 as keys.
 const CODE_PATTERN: &str = "^([1-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$";
@@ -124,8 +127,33 @@ fn stage(kinds: &[&'static KindSpec]) -> Value {
                 "description": "Receive all variants of the inputs at once, instead of running once for each.",
                 "type": "boolean",
             },
+            "timeout": {
+                "description": "Longest time for one attempt at a task, such as 90s or 10m.",
+                "type": "string", "pattern": DURATION_PATTERN, "not": { "pattern": "^[0hms]*$" },
+            },
+            "retries": {
+                "description": "How often a task that failed is tried again.",
+                "type": "integer", "minimum": 0, "maximum": MAX_RETRIES, "default": 0,
+            },
+            "resources": resources(),
         },
         "allOf": kinds.iter().map(|k| of_kind(k)).collect::<Vec<_>>(),
+    })
+}
+
+fn resources() -> Value {
+    json!({
+        "description": "What each task of the stage holds while it runs.",
+        "type": ["object", "null"],
+        "additionalProperties": false,
+        "properties": {
+            "cpus": {
+                "description": "Processors, or all of them.",
+                "oneOf": [{ "type": "integer", "minimum": 1, "maximum": MAX_CPUS }, { "const": "all" }],
+            },
+            "memory": { "description": "Memory, such as 512MB or 8GB.", "type": "string", "pattern": MEMORY_PATTERN },
+            "gpus": { "description": "GPUs.", "type": "integer", "minimum": 0, "maximum": MAX_GPUS, "default": 0 },
+        },
     })
 }
 
@@ -285,6 +313,12 @@ fn of_type(ty: &ParamType, default: Default) -> Value {
         ParamType::Class => {
             json!({ "oneOf": [{ "type": "string", "minLength": 1 }, { "type": "integer", "minimum": 1, "maximum": 255 }] })
         }
+        ParamType::Variable => json!({ "type": "string", "pattern": VARIABLE_PATTERN }),
+        ParamType::Variables => json!({
+            "type": "object",
+            "propertyNames": { "pattern": VARIABLE_PATTERN },
+            "additionalProperties": { "type": ["string", "number"] },
+        }),
         ParamType::Object(specs) => {
             let mut schema = params(specs, None, "");
             // Unlike `with:` itself, a parameter that is named must have a value.

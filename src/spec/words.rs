@@ -4,7 +4,20 @@
 pub(super) const TOP_KEYS: [&str; 7] = ["name", "seed", "budget", "root", "allow_overlap", "classes", "stages"];
 
 /// Keys of a stage.
-pub(super) const STAGE_KEYS: [&str; 7] = ["uses", "inputs", "outputs", "needs", "with", "matrix", "join"];
+pub(super) const STAGE_KEYS: [&str; 10] =
+    ["uses", "inputs", "outputs", "needs", "with", "matrix", "join", "timeout", "retries", "resources"];
+
+/// Keys of `resources:`.
+pub(super) const RESOURCE_KEYS: [&str; 3] = ["cpus", "memory", "gpus"];
+
+/// Most that `retries:` may say: a task that fails so often will not end well.
+pub(super) const MAX_RETRIES: u32 = 100;
+
+/// Most that `cpus:` may say, as `-j`.
+pub(super) const MAX_CPUS: u32 = 1024;
+
+/// Most that `gpus:` may say.
+pub(super) const MAX_GPUS: u32 = 1024;
 
 /// Keys of a class.
 pub(super) const CLASS_KEYS: [&str; 2] = ["name", "color"];
@@ -39,6 +52,9 @@ pub(super) fn is_label(text: &str) -> bool {
 /// What a variable name of a shell looks like, as a regular expression.
 pub(super) const VARIABLE_PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 
+/// The same in words.
+pub(super) const VARIABLE_RULE: &str = "a letter or `_`, then letters, digits or `_`";
+
 /// Whether a text can name an environment variable in every shell ([`VARIABLE_PATTERN`]).
 pub(super) fn is_variable(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -46,8 +62,19 @@ pub(super) fn is_variable(text: &str) -> bool {
 }
 
 /// Variables whose loss would break a command in ways that nobody would look for here.
-pub(super) const TAKEN_VARIABLES: [&str; 9] =
-    ["PATH", "HOME", "PWD", "SHELL", "IFS", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "LANG"];
+pub(super) const TAKEN_VARIABLES: [&str; 11] = [
+    "PATH",
+    "HOME",
+    "PWD",
+    "SHELL",
+    "IFS",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "LANG",
+    "CUDA_VISIBLE_DEVICES",
+    "S2PIPE_CPUS",
+];
 
 /// What a pipeline name looks like, as a regular expression (letters of any script).
 pub(super) const PIPELINE_PATTERN: &str = r##"^[^\s._/\\:*?"'<>|#$&-][^\s/\\:*?"'<>|#$&]{0,63}$"##;

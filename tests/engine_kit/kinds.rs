@@ -26,10 +26,10 @@ pub(crate) fn registry_v2(root: &Path) -> Registry {
 
 type Body = fn(&TaskContext<'_>) -> Result<Outcome, StageError>;
 
-static VERSION_1: [KindSpec; 14] = kinds(1);
-static VERSION_2: [KindSpec; 14] = kinds(2);
+static VERSION_1: [KindSpec; 17] = kinds(1);
+static VERSION_2: [KindSpec; 17] = kinds(2);
 
-const fn kinds(concat: u32) -> [KindSpec; 14] {
+const fn kinds(concat: u32) -> [KindSpec; 17] {
     [
         spec("concat", concat),
         spec("each", 1),
@@ -45,12 +45,17 @@ const fn kinds(concat: u32) -> [KindSpec; 14] {
         spec("link", 1),
         spec("copy", 1),
         spec("clock", 1),
+        spec("flaky", 1),
+        spec("hold", 1),
+        spec("meet", 1),
     ]
 }
 
-fn registry_of(root: &Path, specs: &'static [KindSpec; 14]) -> Registry {
-    let bodies: [Body; 14] =
-        [concat, concat, tree, sleep, fail, panics, nothing, cut, touchy, random, wait, link, copy, clock];
+fn registry_of(root: &Path, specs: &'static [KindSpec; 17]) -> Registry {
+    let bodies: [Body; 17] = [
+        concat, concat, tree, sleep, fail, panics, nothing, cut, touchy, random, wait, link, copy, clock, flaky, hold,
+        meet,
+    ];
     let mut registry = Registry::default();
     for (spec, body) in specs.iter().zip(bodies) {
         registry.register(Arc::new(Fake { spec, body, log: root.join("ran.log") }));
@@ -273,4 +278,47 @@ fn wait(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
         std::thread::sleep(Duration::from_millis(2));
     }
     Err(StageError::Cancelled)
+}
+
+/// Fails the first `failures` times, with what it was given in its private directories and in its log.
+fn flaky(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
+    for dir in [task.out_dir, task.scratch_dir] {
+        assert_eq!(fs::read_dir(dir).unwrap().count(), 0, "every attempt begins with empty directories");
+        fs::write(dir.join("text"), "left over").unwrap();
+    }
+    let count = PathBuf::from(task.params["count"].as_str().unwrap());
+    let attempt = fs::read_to_string(&count).map_or(0, |t| t.parse::<u64>().unwrap()) + 1;
+    fs::write(&count, attempt.to_string()).unwrap();
+    let mut log = fs::OpenOptions::new().create(true).append(true).open(task.log).unwrap();
+    writeln!(log, "this is attempt {attempt}").unwrap();
+    if attempt <= task.params["failures"].as_u64().unwrap() {
+        return match task.params["how"].as_str() {
+            Some("panic") => panic!("no {attempt}"),
+            Some("nothing") => Ok(Outcome::Complete),
+            _ => Err(StageError::with_help(format!("no {attempt}"), "try again")),
+        };
+    }
+    fs::remove_file(task.out_dir.join("text")).unwrap();
+    put(task, "done")
+}
+
+/// Waits for some milliseconds and leaves what it holds.
+fn hold(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
+    std::thread::sleep(Duration::from_millis(task.params["ms"].as_u64().unwrap()));
+    put(task, &format!("{:?} {}", task.gpus, task.threads))
+}
+
+/// Makes the file `touch` and waits until there is the file `await`.
+fn meet(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
+    let file = |name: &str| task.params.get(name).and_then(Value::as_str).map(PathBuf::from);
+    if let Some(file) = file("touch") {
+        fs::write(file, "").unwrap();
+    }
+    let awaited = file("await");
+    let begun = std::time::Instant::now();
+    while awaited.as_ref().is_some_and(|file| !file.exists()) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody came");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    put(task, "")
 }

@@ -16,7 +16,7 @@ use s2pipe::engine::{
     run,
 };
 use s2pipe::raster::ClassTable;
-use s2pipe::spec::{Axis, AxisValue, Bound, Input, Pipeline, Source, Stage};
+use s2pipe::spec::{Axis, AxisValue, Bound, Input, Limits, Pipeline, Source, Stage};
 use serde_json::{Map, Value, json};
 
 /// A temporary project: source files, a cache, and a log of which tasks really ran.
@@ -119,6 +119,7 @@ pub(crate) fn stage(name: &str, kind: &str) -> StageBuilder {
         matrix: vec![],
         bound: vec![],
         joins: false,
+        limits: Limits::default(),
     })
 }
 
@@ -179,6 +180,11 @@ impl StageBuilder {
 
     pub(crate) fn joins(mut self) -> Self {
         self.0.joins = true;
+        self
+    }
+
+    pub(crate) fn limits(mut self, limits: Limits) -> Self {
+        self.0.limits = limits;
         self
     }
 

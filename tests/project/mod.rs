@@ -215,12 +215,21 @@ impl Running {
     }
 
     /// Sends a signal; returns the exit code, or `None` where the signal killed it.
-    pub(crate) fn signal(mut self, signal: Signal) -> Option<i32> {
-        let mut child = self.child.take().unwrap();
-        let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    pub(crate) fn signal(self, signal: Signal) -> Option<i32> {
+        self.send(signal);
+        self.wait()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn send(&self, signal: Signal) {
+        let id = self.child.as_ref().unwrap().id();
         // It may have ended in this very moment; then its exit code says so.
-        let _ = kill_process(pid, signal);
-        child.wait().unwrap().code()
+        let _ = kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal);
+    }
+
+    /// Waits for its end; returns the exit code, or `None` where a signal killed it.
+    pub(crate) fn wait(mut self) -> Option<i32> {
+        self.child.take().unwrap().wait().unwrap().code()
     }
 }
 

@@ -244,6 +244,10 @@ static SHELL: KindSpec = KindSpec {
     doc: "Runs a command.",
     free_inputs: true,
     free_outputs: true,
-    params: &[param("run", ParamType::Text, Default::Required, "The command.")],
+    params: &[
+        param("run", ParamType::Text, Default::Required, "The command."),
+        param("env", ParamType::Variables, Default::Absent, "Variables."),
+        param("pass", ParamType::List(&ParamType::Variable), Default::Absent, "Variables of the caller."),
+    ],
     ..NOTHING
 };

@@ -24,6 +24,7 @@ pub(in crate::cli) fn run(args: &RunArgs, verbosity: &Verbosity) -> Result<(), F
         return if args.json { print_json(&plan_json(&plan)) } else { print(&plan_text(&plan, args.explain)) };
     }
     let mut options = RunOptions { selection, keep_going: args.keep_going, device, ..RunOptions::default() };
+    (options.memory, options.gpus) = (args.memory, args.gpus);
     if let Some(jobs) = args.jobs {
         options.jobs = jobs.into();
         options.threads = jobs.into();
@@ -58,7 +59,9 @@ pub(super) fn engine_failure(error: impl Into<EngineError>) -> Failure {
     let error = error.into();
     let help = error.help();
     let failure = match &error {
-        EngineError::Plan(PlanError::UnknownStage { .. } | PlanError::FromOutside { .. }) => Failure::usage(&error),
+        EngineError::Plan(
+            PlanError::UnknownStage { .. } | PlanError::FromOutside { .. } | PlanError::TooMuch { .. },
+        ) => Failure::usage(&error),
         EngineError::Plan(_) | EngineError::Cache(_) => Failure::failed(&error),
     };
     failure.help(help)

@@ -7,7 +7,7 @@ mod table;
 mod terminal;
 mod text;
 
-pub(super) use size::{bytes, read_bytes};
+pub(super) use size::bytes;
 pub(super) use summary::{summary_json, summary_text};
 pub(super) use table::{Align, Table};
 pub(super) use terminal::Terminal;

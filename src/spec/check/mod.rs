@@ -5,6 +5,7 @@ mod colors;
 mod files;
 mod graph;
 mod inputs;
+mod limits;
 mod matrix;
 mod outputs;
 mod params;

@@ -13,6 +13,7 @@ use crate::spec::problem::Problem;
 use crate::spec::scalar::{Atom, Scalar, bool_advice, float_advice, int_advice};
 use crate::spec::suggest::{did_you_mean, nearest};
 use crate::spec::text::Place;
+use crate::spec::words::{VARIABLE_RULE, is_variable};
 
 use super::files;
 use super::top::duration;
@@ -128,6 +129,8 @@ impl<'a> Params<'a> {
             }
             ParamType::Variant(variants) => self.variant(ty, variants, default, node),
             ParamType::Class => self.class(ty, node),
+            ParamType::Variable => self.variable(ty, node),
+            ParamType::Variables => self.variables(ty, node),
         }
     }
 
@@ -315,6 +318,41 @@ impl<'a> Params<'a> {
         let message = format!("{}: `{}` is not a class of this pipeline", self.name(), scalar.text);
         self.problems.push(Problem::at(node.place, message).label("unknown class").maybe_help(help));
         None
+    }
+
+    fn variable(&mut self, ty: &ParamType, node: &Node) -> Option<Value> {
+        let text = self.text(ty, node)?;
+        if is_variable(text) {
+            return Some(text.into());
+        }
+        let message = format!("{}: `{text}` cannot name a variable: expected {VARIABLE_RULE}", self.name());
+        self.problems.push(Problem::at(node.place, message).label("not a variable's name"));
+        None
+    }
+
+    fn variables(&mut self, ty: &ParamType, node: &Node) -> Option<Value> {
+        let example = || Some("for example `{ GDAL_CACHEMAX: 512 }`".to_owned());
+        let entries = node.entries().or_else(|| self.wrong(ty, node, example()))?;
+        let mut map = Map::new();
+        for Entry { key, key_place, value } in entries {
+            if !is_variable(key) {
+                let message = format!("{}: `{key}` cannot name a variable: expected {VARIABLE_RULE}", self.name());
+                self.problems.push(Problem::at(*key_place, message).label("not a variable's name"));
+                continue;
+            }
+            match value.scalar().filter(|s| !matches!(s.atom, Atom::Null | Atom::Bool(_))) {
+                // A command gets text; which text is as it stands in the file.
+                Some(scalar) => drop(map.insert(key.clone(), scalar.text.as_str().into())),
+                None => {
+                    let quotes = value.scalar().map(|s| format!("quotes make it text: \"{}\"", s.text));
+                    let message =
+                        format!("{}: expected a text or a number, found {}", self.name_of(key), value.found());
+                    self.problems
+                        .push(Problem::at(value.place, message).label("not a variable's value").maybe_help(quotes));
+                }
+            }
+        }
+        (map.len() == entries.len()).then_some(Value::Object(map))
     }
 }
 

@@ -107,6 +107,7 @@ fn stages(
             matrix: draft.matrix,
             bound: draft.bound,
             joins: draft.joins,
+            limits: draft.limits,
         })
         .collect()
 }

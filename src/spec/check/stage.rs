@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::raster::ClassTable;
 use crate::spec::expect::one_of;
 use crate::spec::kind::KindSpec;
+use crate::spec::limits::Limits;
 use crate::spec::model::{Axis, Bound, FileMatches};
 use crate::spec::node::{Entry, Node};
 use crate::spec::problem::Problem;
@@ -14,6 +15,7 @@ use crate::spec::scalar::{Atom, bool_advice};
 use crate::spec::suggest::{did_you_mean, nearest};
 use crate::spec::words::{NAME_RULE, STAGE_KEYS, TOP_KEYS, is_name};
 
+use super::limits::limits;
 use super::matrix::{Checked, parameters};
 use super::outputs::outputs;
 
@@ -29,6 +31,7 @@ pub(super) struct Draft<'n> {
     /// As in [`Stage`](crate::spec::Stage).
     pub(super) bound: Vec<Bound>,
     pub(super) joins: bool,
+    pub(super) limits: Limits,
     /// Whether `with` and `outputs` can be relied on.
     pub(super) sound: bool,
 }
@@ -52,6 +55,7 @@ pub(super) fn draft<'n>(entry: &'n Entry, around: &Surroundings<'_>, problems: &
     let before = problems.len();
     stage_name(entry, problems);
     let kind = kind(entry, around.kinds, problems);
+    let limits = limits(entry, problems);
     let mut draft = Draft {
         entry,
         kind,
@@ -61,6 +65,7 @@ pub(super) fn draft<'n>(entry: &'n Entry, around: &Surroundings<'_>, problems: &
         matrix: Vec::new(),
         bound: Vec::new(),
         joins: false,
+        limits,
         sound: false,
     };
     if let Some(kind) = kind {

@@ -1,20 +1,20 @@
-//! `shell`: any command, in a scratch directory of its own, with declared inputs and outputs.
+//! The stage kind.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::{Command, ExitStatus};
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
-use super::params::{read_params, read_with, to_json};
+use super::group::Group;
 use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, StageError, StageKind,
     TaskContext, TaskPlan,
 };
-use crate::spec::{Default, KindSpec, ParamSpec, ParamType, item_name};
+use crate::spec::{Default, Finding, KindSpec, ParamSpec, ParamType, Pipeline, Stage, item_name};
+use crate::stages::params::{read_params, read_with, to_json};
 
 static SPEC: KindSpec = KindSpec {
     name: "shell",
@@ -25,19 +25,73 @@ static SPEC: KindSpec = KindSpec {
     outputs: &[],
     free_outputs: true,
     joins: false,
-    params: &[ParamSpec {
-        name: "run",
-        ty: ParamType::Text,
-        default: Default::Required,
-        doc: "The command. Its working directory is empty and private; it must leave the declared outputs there.",
-    }],
-    check: None,
+    params: &[
+        ParamSpec {
+            name: "run",
+            ty: ParamType::Text,
+            default: Default::Required,
+            doc: "The command. Its working directory is empty and private; it must leave the declared outputs there.",
+        },
+        ParamSpec {
+            name: "env",
+            ty: ParamType::Variables,
+            default: Default::Absent,
+            doc: "Environment variables of the command. Another value is another result.",
+        },
+        ParamSpec {
+            name: "pass",
+            ty: ParamType::List(&ParamType::Variable),
+            default: Default::Absent,
+            doc: "Variables passed on from your own environment, for credentials and paths: their values do not count.",
+        },
+    ],
+    check: Some(check_variables),
 };
 
 /// What a shell task reads.
 #[derive(Debug, Serialize, Deserialize)]
 struct ShellParams {
     run: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    env: BTreeMap<String, String>,
+    /// Names only: what the values are is the caller's business.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pass: BTreeSet<String>,
+}
+
+/// Variables that every command is given by us.
+const OURS: [&str; 3] = ["PWD", "TMPDIR", "S2PIPE_CPUS"];
+
+/// No variable is given twice.
+fn check_variables(_: &Pipeline, stage: &Stage) -> Vec<Finding> {
+    let Ok(params) = read_with::<ShellParams>(&stage.with) else { return Vec::new() };
+    let trouble = |name: &str| {
+        if OURS.contains(&name) {
+            Some((format!("`{name}` is set for every command by s2pipe itself"), "remove it"))
+        } else if stage.input(name).is_some() {
+            Some((format!("`{name}` is an input already"), "give one of the two another name"))
+        } else {
+            None
+        }
+    };
+    let mut findings = Vec::new();
+    let mut note = |key: &str, name: &str, message: String, help: &str| {
+        let path = ["with", key, name].map(str::to_owned).to_vec();
+        findings.push(Finding { path, message: format!("with.{key}: {message}"), help: Some(help.to_owned()) });
+    };
+    for name in params.env.keys() {
+        if let Some((message, help)) = trouble(name) {
+            note("env", name, message, help);
+        }
+    }
+    for name in &params.pass {
+        if params.env.contains_key(name) {
+            note("pass", name, format!("`{name}` has a value under `env` already"), "remove one of the two");
+        } else if let Some((message, help)) = trouble(name) {
+            note("pass", name, message, help);
+        }
+    }
+    findings
 }
 
 /// The `shell` stage kind.
@@ -94,14 +148,22 @@ impl StageKind for Shell {
                     .map_err(|e| StageError::failed(format!("{}: {e}", folder.display())))?;
             }
         }
-        let mut child = start(&params.run, task)?;
-        let status = wait(&mut child, task)?;
+        // Earlier attempts may have written to the log.
+        let written = || std::fs::metadata(task.log).map_or(0, |m| m.len());
+        let before = written();
+        let waited = start(&params, task)?.wait(task.cancel);
+        let waited = waited.map_err(|e| StageError::failed(format!("waiting for the command failed: {e}")))?;
+        let Some(status) = waited else { return Err(StageError::Cancelled) };
         if status.success() {
             return Ok(Outcome::Complete);
         }
-        let silent = std::fs::metadata(task.log).is_ok_and(|m| m.len() == 0);
+        let silent = written() == before;
         let and = if silent { " and printed nothing" } else { "" };
         Err(StageError::failed(format!("the command {}{and}", ending(status))))
+    }
+
+    fn is_foreign(&self) -> bool {
+        true
     }
 }
 
@@ -109,22 +171,25 @@ impl StageKind for Shell {
 /// the pipeline declares and not on who runs it.
 const PASSED_ON: [&str; 5] = ["PATH", "HOME", "USER", "LANG", "TZ"];
 
-fn start(command: &str, task: &TaskContext<'_>) -> Result<Child, StageError> {
+fn start(params: &ShellParams, task: &TaskContext<'_>) -> Result<Group, StageError> {
     let fail = |e: std::io::Error| StageError::failed(format!("{}: {e}", task.log.display()));
     let log = File::options().append(true).create(true).open(task.log).map_err(fail)?;
     let mut sh = Command::new("/bin/sh");
-    sh.args(["-e", "-c", command])
-        .current_dir(task.out_dir)
+    let passed = PASSED_ON.into_iter().chain(params.pass.iter().map(String::as_str));
+    sh.current_dir(task.out_dir)
         .env_clear()
-        .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(passed.filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(&params.env)
         .env("TMPDIR", task.scratch_dir)
+        .env("S2PIPE_CPUS", task.threads.to_string())
         .envs(variables(task))
-        .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(fail)?)
-        .stderr(log)
-        // A group of its own, so that stopping the task stops all that it started.
-        .process_group(0);
-    sh.spawn().map_err(|e| StageError::failed(format!("/bin/sh could not be started: {e}")))
+        .stderr(log);
+    if !task.gpus.is_empty() {
+        let ordinals: Vec<String> = task.gpus.iter().map(u32::to_string).collect();
+        sh.env("CUDA_VISIBLE_DEVICES", ordinals.join(","));
+    }
+    Group::start(&mut sh, &params.run).map_err(|e| StageError::failed(format!("/bin/sh could not be started: {e}")))
 }
 
 /// One variable a port: the path of its only item, or of the directory that holds its items, at any depth.
@@ -140,41 +205,6 @@ fn variables(task: &TaskContext<'_>) -> Vec<(String, PathBuf)> {
         }
     }
     variables
-}
-
-fn wait(child: &mut Child, task: &TaskContext<'_>) -> Result<ExitStatus, StageError> {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(status),
-            Ok(None) if task.cancel.is_cancelled() => {
-                stop(child);
-                return Err(StageError::Cancelled);
-            }
-            Ok(None) => std::thread::sleep(pause),
-            Err(e) => return Err(StageError::failed(format!("waiting for the command failed: {e}"))),
-        }
-        pause = (pause * 2).min(Duration::from_millis(50));
-    }
-}
-
-/// How long a command may tidy up after SIGTERM before SIGKILL.
-const GRACE: Duration = Duration::from_secs(5);
-
-fn stop(child: &mut Child) {
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    // A group that is gone already is what we want: errors mean nothing here.
-    let signal = |s: Signal| group.map(|g| kill_process_group(g, s));
-    signal(Signal::TERM);
-    let asked = std::time::Instant::now();
-    while asked.elapsed() < GRACE {
-        if matches!(child.try_wait(), Ok(Some(_))) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    signal(Signal::KILL);
-    let _ = child.wait();
 }
 
 fn ending(status: ExitStatus) -> String {

@@ -1,0 +1,381 @@
+//! Commands that hang, fail now and then, are interrupted, or do what they must not.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
+mod project;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use project::{Project, Running, command, finish};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// A project with a pipeline of its own and a text file.
+fn shell(stages: &str) -> Project {
+    let project = Project::fresh();
+    fs::write(project.path("words.txt"), "soil\nwater\nair\n").unwrap();
+    project.write_pipeline(&format!("name: landcover\nstages:\n{stages}"));
+    project
+}
+
+fn read(project: &Project, artefact: &str) -> String {
+    fs::read_to_string(project.path(&format!("cache/landcover/{artefact}"))).unwrap()
+}
+
+/// A number of seconds to sleep that no other process has among its arguments.
+fn unique() -> String {
+    static COUNTER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let count = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("1000.{}{count:04}", std::process::id())
+}
+
+/// Processes that have this text among their arguments.
+fn alive(text: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("cmdline"));
+    let lines = processes.filter_map(|file| Some(String::from_utf8_lossy(&fs::read(file).ok()?).into_owned()));
+    // The program under test has no such arguments, nor has this one.
+    lines.filter(|line| line.contains(text)).collect()
+}
+
+/// Within the second that is promised, and then some for a machine with other things to do.
+#[track_caller]
+fn all_gone(text: &str) {
+    let begun = Instant::now();
+    while !alive(text).is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?} are still there", alive(text));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A stage that starts two sleepers and says that it is up; then it waits for ever.
+fn sleepers(project: &Project, seconds: &str, first: &str) -> Running {
+    let up = project.path("up");
+    project.write_pipeline(&format!(
+        "name: landcover
+stages:
+  sleep:
+    uses: shell
+    outputs: {{ o: o }}
+    with:
+      run: |
+        {first}
+        sleep {seconds} &
+        (sleep {seconds}) &
+        touch '{}'
+        sleep {seconds}
+",
+        up.display()
+    ));
+    let mut running = project.start(&[]);
+    running.wait_until("the command was up", |_| up.exists());
+    assert!(alive(seconds).len() >= 2, "{:?}", alive(seconds));
+    running
+}
+
+/// The summary of the only run.
+fn summary(project: &Project) -> Value {
+    let mut runs = fs::read_dir(project.path("cache/.s2pipe/runs")).unwrap();
+    let run = runs.next().unwrap().unwrap().path();
+    assert!(runs.next().is_none());
+    serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn commands_die_with_a_run_that_is_killed() {
+    let (project, seconds) = (Project::fresh(), unique());
+    let running = sleepers(&project, &seconds, "trap '' TERM INT HUP");
+    assert_eq!(running.signal(Signal::KILL), None);
+    all_gone(&seconds);
+}
+
+#[test]
+fn the_first_signal_lets_commands_tidy_up() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let (project, seconds) = (Project::fresh(), unique());
+        let tidied = project.path("tidied");
+        let running = sleepers(&project, &seconds, &format!("trap 'touch \"{}\"; exit 1' TERM", tidied.display()));
+        assert_eq!(running.signal(signal), Some(130));
+        assert!(tidied.exists(), "the command had no time to tidy up");
+        all_gone(&seconds);
+        let summary = summary(&project);
+        assert_eq!((&summary["ok"], &summary["interrupted"]), (&false.into(), &true.into()));
+        assert!(summary["failures"].as_array().unwrap().is_empty());
+        assert!(fs::read_dir(project.path("cache/.s2pipe/tmp")).unwrap().next().is_none(), "scratch is left");
+    }
+}
+
+#[test]
+fn the_second_signal_ends_it_at_once() {
+    let (project, seconds) = (Project::fresh(), unique());
+    let asked = project.path("asked");
+    let mut running =
+        sleepers(&project, &seconds, &format!("trap 'touch \"{}\"; sleep {seconds}' TERM", asked.display()));
+    running.send(Signal::INT);
+    running.wait_until("the command was asked to stop", |_| asked.exists());
+    running.send(Signal::INT);
+    let begun = Instant::now();
+    assert_eq!(running.wait(), Some(130));
+    assert!(begun.elapsed() < Duration::from_secs(3), "it waited for the command");
+    all_gone(&seconds);
+}
+
+#[test]
+fn a_command_that_takes_too_long_is_stopped_with_all_that_it_started() {
+    let seconds = unique();
+    let project = shell(&format!(
+        "
+  slow:
+    uses: shell
+    timeout: 1s
+    outputs: {{ o: o }}
+    with: {{ run: 'trap \"echo tidied; exit\" TERM; echo begun; touch o; sleep {seconds} & sleep {seconds}' }}
+"
+    ));
+    let ran = project.run(&[]).exit(1).says(&["slow: stopped at its timeout of 1 s", "`timeout:`", "    begun\n"]);
+    assert!(ran.stderr.contains("    tidied\n") || ran.stderr.contains("Terminated"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the end of ") && !project.path("cache/landcover/slow").exists());
+    all_gone(&seconds);
+    // From the command line, for one run.
+    project.edit(&format!("sleep {seconds} & sleep {seconds}"), "sleep 2");
+    project.run(&[]).exit(1);
+    project.run(&["--set", "slow.timeout=1h"]).ok();
+    project.run(&[]).ok();
+    assert_eq!(summary_of_status(&project), 0, "the timeout is not in the key");
+}
+
+fn summary_of_status(project: &Project) -> i32 {
+    project.s2pipe(&["status"]).code.unwrap()
+}
+
+#[test]
+fn a_command_that_fails_now_and_then_is_tried_again() {
+    let project = shell(
+        "
+  fetch:
+    uses: shell
+    retries: 2
+    outputs: { o: o }
+    with: { run: 'ls -A; echo x >> COUNT; echo attempt $(wc -l < COUNT); touch o rest; test $(wc -l < COUNT) -ge 3' }
+",
+    );
+    let path = project.path("pipelines/landcover.yaml");
+    let text = fs::read_to_string(&path).unwrap().replace("COUNT", project.path("count").to_str().unwrap());
+    fs::write(&path, text).unwrap();
+    let ran = project.run(&[]).ok();
+    let news = |n: u32| format!("fetch: attempt {n} of 3 failed: the command ended with exit code 1\n");
+    assert!(ran.stderr.contains(&news(1)) && ran.stderr.contains(&news(2)), "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(project.path("count")).unwrap().lines().count(), 3);
+    project.run(&["--force", "--set", "fetch.retries=0"]).ok();
+    fs::remove_file(project.path("count")).unwrap();
+    let ran = project.run(&["--force", "--set", "fetch.retries=1"]).exit(1);
+    let ran = ran.says(&["fetch: the command ended with exit code 1 (attempt 2 of 2)", "    attempt 1\n"]);
+    let tail = "    attempt 1\n    attempt 1 of 2 failed: the command ended with exit code 1\n    attempt 2\n";
+    assert!(ran.stderr.contains(tail), "every attempt begins in an empty folder:\n{}", ran.stderr);
+}
+
+#[test]
+fn what_a_command_leaves_running_ends_with_it() {
+    let seconds = unique();
+    let run = format!("sleep {seconds} & (sleep {seconds}; echo late > o) & echo > o");
+    let project = shell(&format!("  a: {{ uses: shell, outputs: {{ o: o }}, with: {{ run: '{run}' }} }}\n"));
+    let begun = Instant::now();
+    project.run(&[]).ok();
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    all_gone(&seconds);
+}
+
+#[test]
+fn a_command_sees_nothing_of_how_it_is_started() {
+    let project = shell(
+        "
+  a:
+    uses: shell
+    outputs: { o: o }
+    with:
+      run: |
+        # The first line is a comment, standard input is empty.
+        cat > o
+        no-such-program
+",
+    );
+    let ran = project.run(&[]).exit(1);
+    assert!(ran.stderr.contains(": 3: ") || ran.stderr.contains("line 3:"), "{}", ran.stderr);
+    project.edit("        no-such-program\n", "        test ! -s o\n        trap > o\n");
+    project.run(&[]).ok();
+    assert_eq!(read(&project, "a/o"), "");
+    project.edit("        cat > o\n", "        ) # cannot be parsed\n");
+    project.run(&[]).exit(1).says(&["a: the command ended with exit code 2"]);
+}
+
+#[test]
+fn a_command_that_writes_to_its_input_is_named_and_nothing_is_kept() {
+    let project = shell(
+        "
+  copy:
+    uses: shell
+    inputs: { words: words.txt }
+    outputs: { text: text.txt }
+    with: { run: 'cp \"$words\" text.txt' }
+  vandal:
+    uses: shell
+    inputs: { text: copy, words: words.txt }
+    outputs: { o: o }
+    with: { run: 'touch o; echo rain >> \"$words\"' }
+",
+    );
+    let words = project.path("words.txt");
+    let named = format!("vandal: stage \"vandal\" wrote to its input {}", words.display());
+    project.run(&[]).exit(1).says(&[&named, "let it work on a copy"]);
+    assert!(!project.path("cache/landcover/vandal").exists());
+    // What another stage made: a file that only root can write to.
+    project.edit("\"$words\"' }\n", "\"$text\"' }\n");
+    let project = {
+        let text = fs::read_to_string(project.path("pipelines/landcover.yaml")).unwrap();
+        let project = shell("");
+        project.write_pipeline(&text.replace("cp \"$text\"", "cp \"$words\""));
+        project
+    };
+    let ran = project.run(&[]).exit(1);
+    let written = ran.stderr.contains("vandal: stage \"vandal\" wrote to its input <text of copy>");
+    let refused = ran.stderr.contains("ermission denied");
+    assert!(written || refused, "{}", ran.stderr);
+    assert!(!project.path("cache/landcover/vandal").exists());
+    // The damage, if there was any, is mended.
+    project.edit("echo rain >> \"$text\"", "cat \"$text\" > o");
+    project.run(&[]).ok();
+    assert_eq!(read(&project, "vandal/o"), "soil\nwater\nair\n");
+}
+
+#[test]
+fn inputs_lie_in_a_folder_that_cannot_be_written_to() {
+    let project = shell(
+        "
+  look:
+    uses: shell
+    inputs: { words: words.txt, many: '*.txt' }
+    outputs: { modes: modes.txt }
+    with: { run: 'stat -c %a \"$(dirname \"$words\")\" \"$many\" > modes.txt' }
+",
+    );
+    fs::write(project.path("more.txt"), "").unwrap();
+    project.run(&[]).ok();
+    assert_eq!(read(&project, "look/modes.txt"), "555\n555\n");
+    let tmp = project.path("cache/.s2pipe/tmp");
+    assert!(fs::read_dir(tmp).unwrap().next().is_none(), "it is removed all the same");
+}
+
+#[test]
+fn files_that_are_not_declared_are_not_there() {
+    let run = "cat words.txt > o";
+    let project = shell(&format!("  a: {{ uses: shell, outputs: {{ o: o }}, with: {{ run: '{run}' }} }}\n"));
+    project.run(&[]).exit(1).says(&["words.txt: No such file"]);
+}
+
+#[test]
+fn variables_are_declared_and_only_what_is_declared_counts() {
+    let project = shell(
+        "
+  look:
+    uses: shell
+    outputs: { o: o }
+    with:
+      run: 'echo $A $B ${TOKEN-unset} ${OTHER-unset} > o'
+      env: { A: one two, B: 1e-3 }
+      pass: [TOKEN]
+",
+    );
+    let run = |token: Option<&str>| {
+        let mut run = command(project.root(), &["run", "-v"]);
+        run.env("OTHER", "other").env_remove("TOKEN").envs(token.map(|value| ("TOKEN", value)));
+        finish(run).ok().tasks().len()
+    };
+    assert_eq!(run(Some("secret")), 1);
+    assert_eq!(read(&project, "look/o"), "one two 1e-3 secret unset\n");
+    assert_eq!(run(Some("another")), 0, "values that are passed on are not in the key");
+    assert_eq!(run(None), 0);
+    let record = project.s2pipe(&["cache", "show", "look", "--json"]).ok().stdout;
+    assert!(record.contains("TOKEN") && !record.contains("secret"), "{record}");
+    project.edit("B: 1e-3", "B: 2e-3");
+    assert_eq!(run(None), 1);
+    assert_eq!(read(&project, "look/o"), "one two 2e-3 unset unset\n");
+    project.edit("pass: [TOKEN]", "pass: [OTHER, TOKEN]");
+    assert_eq!(run(None), 1);
+    assert_eq!(read(&project, "look/o"), "one two 2e-3 unset other\n");
+    project.edit("pass: [OTHER, TOKEN]", "pass: [TOKEN, OTHER, TOKEN]");
+    assert_eq!(run(None), 0, "the order of names says nothing");
+}
+
+#[test]
+fn no_variable_is_given_twice() {
+    let fails = |with: &str, phrases: &[&str]| {
+        let with = format!("{{ run: ls, {with} }}");
+        let project = shell(&format!("  a: {{ uses: shell, inputs: {{ words: words.txt }}, with: {with} }}\n"));
+        project.s2pipe(&["check"]).exit(2).says(phrases);
+    };
+    fails("env: { words: 1 }", &["a: with.env: `words` is an input already"]);
+    fails("env: { TMPDIR: /tmp }", &["`TMPDIR` is set for every command by s2pipe itself"]);
+    fails("pass: [words]", &["a: with.pass: `words` is an input already"]);
+    fails("env: { A: 1 }, pass: [A]", &["`A` has a value under `env` already"]);
+    fails("pass: [A-B]", &["a.pass.0: `A-B` cannot name a variable"]);
+    fails("env: { A: [1] }", &["a.env.A: expected a text or a number, found a list"]);
+}
+
+#[test]
+fn a_command_is_told_what_it_holds() {
+    let project = shell(
+        "
+  look:
+    uses: shell
+    outputs: { o: o }
+    resources: { cpus: 2, gpus: 2, memory: 1MB }
+    with: { run: 'echo $S2PIPE_CPUS ${CUDA_VISIBLE_DEVICES-none} > o' }
+",
+    );
+    let run = |args: &[&str]| {
+        let mut run = command(project.root(), &[&["run", "-v", "--force"], args].concat());
+        run.env_remove("CUDA_VISIBLE_DEVICES");
+        finish(run)
+    };
+    run(&["-j", "3", "--gpus", "2"]).ok();
+    assert_eq!(read(&project, "look/o"), "2 0,1\n");
+    run(&["-j", "1", "--set", "look.resources.gpus=0"]).ok();
+    assert_eq!(read(&project, "look/o"), "1 none\n");
+    run(&["--gpus", "1"]).exit(2).says(&["stage \"look\" asks for 2 GPUs, and there is 1", "`--gpus`"]);
+    let memory = ["--set", "look.resources.gpus=0", "--set", "look.resources.memory=2GiB", "--memory", "1.5GB"];
+    run(&memory).exit(2).says(&["stage \"look\" asks for 2.1 GB of memory, and there are 1.5 GB", "`--memory`"]);
+    run(&["--memory", "much"]).exit(2).says(&["--memory", "`512MB`"]);
+}
+
+#[test]
+fn keep_going_runs_what_does_not_depend_on_the_failure() {
+    let stage = |name: &str, inputs: &str, run: &str| {
+        format!("  {name}: {{ uses: shell, inputs: {{ {inputs} }}, outputs: {{ o: o }}, with: {{ run: '{run}' }} }}\n")
+    };
+    let project = shell(
+        &[
+            stage("bad", "words: words.txt", "echo this is bad; exit 3"),
+            stage("after", "bad: bad", "cp \"$bad\" o"),
+            stage("worse", "words: words.txt", "echo this is worse >&2; kill -9 $$"),
+            stage("good", "words: words.txt", "sort \"$words\" > o"),
+            stage("better", "good: good", "cp \"$good\" o"),
+        ]
+        .concat(),
+    );
+    let ran = project.run(&["--keep-going", "-j", "1"]).exit(1);
+    let ran = ran.says(&["bad: the command ended with exit code 3", "worse: the command was killed by signal 9"]);
+    for (name, line) in [("bad", "this is bad"), ("worse", "this is worse")] {
+        let end = ran.stderr.lines().find(|l| l.starts_with("the end of ") && l.ends_with(&format!("{name}.log:")));
+        let log = end.unwrap().strip_prefix("the end of ").unwrap().strip_suffix(':').unwrap();
+        assert!(fs::read_to_string(Path::new(log)).unwrap().starts_with(&format!("{line}\n")), "{log}");
+        assert!(ran.stderr.contains(&format!("    {line}\n")), "{}", ran.stderr);
+    }
+    assert!(ran.stderr.contains("after: skipped"));
+    assert_eq!(read(&project, "better/o"), "air\nsoil\nwater\n");
+    let skipped = project.run(&["--keep-going"]).exit(1);
+    assert!(skipped.tasks().is_empty(), "what ended well is not run again");
+    // Without it, the first failure is the last task.
+    project.run(&["-j", "1", "--force"]).exit(1);
+    assert!(!project.run(&["-j", "1", "--force"]).exit(1).stderr.contains("good: ran"));
+}
