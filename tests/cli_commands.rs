@@ -119,7 +119,10 @@ fn the_cache_answers_for_every_name_it_lists() {
     for name in names {
         project.s2pipe(&["cache", "show", &name]).ok();
     }
-    project.s2pipe(&["cache", "show", "evaluate"]).exit(1).says(&["could be any of", "landcover/evaluate/metrics"]);
+    project
+        .s2pipe(&["cache", "show", "predict"])
+        .exit(1)
+        .says(&["could be any of", "landcover/predict/val_scene_0/map"]);
     let shown = project.s2pipe(&["cache", "show", "predict/val_scene_1"]).ok().stdout;
     for source in ["val_scene_1.tif", "tra_scene_0.tif", "tra_truth_1.tif"] {
         assert!(shown.contains(source), "{source} is not in\n{shown}");

@@ -75,7 +75,7 @@ fn the_cache_is_measured_collected_and_made_again() {
     assert!(project.run(&[]).ok().tasks().is_empty());
     assert_eq!(project.run(&["--set", "train.model.width=6"]).ok().stages(), project::STAGES[2..]);
     project.s2pipe(&["cache", "gc", "--older-than", "soon"]).exit(2).says(&["expected a time such as"]);
-    project.s2pipe(&["cache", "gc", "--max-size", "5"]).exit(2).says(&["expected a size with a unit"]);
+    project.s2pipe(&["cache", "gc", "--max-size", "5"]).exit(2).says(&["it has no unit: write `5MB` or `5GB`"]);
 }
 
 #[test]

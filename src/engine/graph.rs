@@ -5,14 +5,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::cache::Cache;
 use super::error::GraphError;
 use super::expand::Expander;
 use super::order::topological;
+use super::resolved::resolved;
 use super::stage::{Registry, TaskPlan};
-use crate::spec::{Limits, Pipeline, Source};
+use crate::spec::{Limits, Pipeline};
 
 /// Position of a stage in [`Graph::stages`].
 pub type StageId = usize;
@@ -26,8 +25,8 @@ pub struct Graph {
     pub pipeline: String,
     /// The pipeline's file.
     pub file: PathBuf,
-    /// The pipeline as it was understood, for the run's folder.
-    pub resolved: Value,
+    /// The pipeline as it was understood, as JSON, for the run's folder.
+    pub resolved: String,
     /// Time for the whole run.
     pub budget: Option<Duration>,
     /// Stages in topological order; among stages that are free to go, in the order of the file.
@@ -181,36 +180,4 @@ pub(super) fn label(stage: &str, task: &str) -> String {
 /// `stage`, or `stage/variant`.
 pub(super) fn folder(stage: &str, variant: &str) -> PathBuf {
     if variant.is_empty() { PathBuf::from(stage) } else { Path::new(stage).join(variant) }
-}
-
-/// The checked pipeline as JSON, defaults filled in.
-fn resolved(pipeline: &Pipeline) -> Value {
-    let source = |source: &Source| match source {
-        Source::Output { stage, output } => json!({"stage": stage, "output": output}),
-        Source::Files { pattern, files } => json!({"pattern": pattern, "files": files}),
-    };
-    let stages = pipeline.stages.iter().map(|stage| {
-        let inputs = stage.inputs.iter().map(|i| (i.port.clone(), i.sources.iter().map(source).collect()));
-        let described = json!({
-            "uses": stage.uses,
-            "inputs": inputs.collect::<serde_json::Map<_, _>>(),
-            "outputs": stage.outputs.iter().map(|(n, p)| (n.clone(), json!(p))).collect::<serde_json::Map<_, _>>(),
-            "needs": stage.needs,
-            "with": stage.with,
-            "matrix": stage.matrix_json(),
-            "join": stage.joins,
-            "limits": stage.limits.to_json(),
-        });
-        (stage.name.clone(), described)
-    });
-    json!({
-        "pipeline": "s2pipe.pipeline/1",
-        "name": pipeline.name,
-        "file": pipeline.file,
-        "root": pipeline.root,
-        "seed": pipeline.seed,
-        "budget_seconds": pipeline.budget.map(|b| b.as_secs_f64()),
-        "classes": serde_json::to_value(&pipeline.classes).unwrap_or_default(),
-        "stages": stages.collect::<serde_json::Map<_, _>>(),
-    })
 }

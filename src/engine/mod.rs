@@ -29,6 +29,7 @@ mod query;
 mod reason;
 mod record;
 mod rerun;
+mod resolved;
 mod resources;
 mod run;
 mod run_diff;
