@@ -121,7 +121,7 @@ fn long_names_are_cut_and_stay_different() {
     let pipeline = with("{}", &stages, &[]);
     let mut found = names(&pipeline, "d");
     assert_eq!(found.len(), 16);
-    assert!(found.iter().all(|n| n.len() <= 200), "{found:?}");
+    assert!(found.iter().all(|n| n.len() <= 120), "{found:?}");
     found.sort();
     found.dedup();
     assert_eq!(found.len(), 16);
