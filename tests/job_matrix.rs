@@ -129,6 +129,9 @@ fn a_score_that_there_is_not_is_told_before_anything_runs() {
     assert!(ran.tasks().is_empty());
     project.edit("by: jacard", "by: jaccard.water, order: ascending");
     project.s2pipe(&["check"]).ok();
+    // And so is what a stage after the matrix objects to in one of the variants.
+    let depths = ["check", "--set", "train.matrix.model.depth=[2, 7]", "--set", "train.model.width=4"];
+    project.s2pipe(&depths).exit(2).says(&["predict: the network halves windows 7 times", "(in the variant depth=7)"]);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn the_guide_s_examples_are_good_pipelines() {
             check(&format!("{fragment}stages:\n  a: {{ uses: shell, with: {{ run: ls }} }}\n"), &[]);
         }
     }
-    assert_eq!(fragments, 4);
+    assert_eq!(fragments, 7);
 }
 
 #[test]
@@ -59,5 +59,5 @@ fn the_guide_s_command_lines_are_good_overrides() {
         count += changes.len();
         check(&whole, &changes);
     }
-    assert_eq!(count, 6);
+    assert_eq!(count, 8);
 }

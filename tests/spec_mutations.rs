@@ -125,11 +125,12 @@ fn assert_inside(problem: &Problem, line: Option<&str>) {
 #[test]
 fn no_broken_pipeline_makes_the_checks_panic() {
     let file = Path::new("tests/spec/pipelines/landcover.yaml");
-    let text = std::fs::read_to_string(file).unwrap();
+    let texts = ["", "-matrix"]
+        .map(|what| std::fs::read_to_string(format!("tests/spec/pipelines/landcover{what}.yaml")).unwrap());
     let mut random = Random(20_260_728);
     let mut refused = 0;
-    for _ in 0..2000 {
-        let broken = mutate(&text, &mut random);
+    for index in 0..2000 {
+        let broken = mutate(&texts[index % 2], &mut random);
         let Err(diagnostics) = parse(&broken, file, &[], KINDS) else { continue };
         refused += 1;
         assert!(!diagnostics.problems().is_empty(), "{broken}");
@@ -147,11 +148,15 @@ fn no_broken_pipeline_makes_the_checks_panic() {
 #[test]
 fn no_broken_override_makes_the_checks_panic() {
     let file = Path::new("tests/spec/pipelines/landcover.yaml");
-    let text = std::fs::read_to_string(file).unwrap();
+    let text = std::fs::read_to_string("tests/spec/pipelines/landcover-matrix.yaml").unwrap();
     let mut random = Random(7);
-    for start in
-        ["train.model.width=32", "stages.ingest.with.train={ scenes: a, truth: b }", "classes.1.name=x", "seed=1"]
-    {
+    for start in [
+        "train.model.width=32",
+        "train.matrix.model.width=[16, 32]",
+        "stages.ingest.with.train={ scenes: a, truth: b }",
+        "classes.1.name=x",
+        "seed=1",
+    ] {
         for _ in 0..400 {
             let broken = mutate(start, &mut random);
             let result = Override::parse(&broken).and_then(|change| parse(&text, file, &[change], KINDS));

@@ -14,6 +14,7 @@
 //!     parts/                            files that the folders of several runs share
 //!     pins/                             a file for everything that `cache gc` must leave
 //!     sources                           stat cache: digests of source files
+//!     collector.lock                    held, shared, by runs that look things up; alone by `cache gc`
 //!     locks/  tmp/                      of running processes
 //! ```
 
@@ -145,7 +146,7 @@ impl Cache {
     }
 
     fn collector_lock(&self) -> PathBuf {
-        self.internals.join("locks").join("collector")
+        self.internals.join("collector.lock")
     }
 
     /// Takes the lock of a pipeline's index and view.

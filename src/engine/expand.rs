@@ -226,11 +226,13 @@ fn below(variant: &str, name: &str) -> String {
     }
 }
 
-/// Puts the stage's name before items that come from several stages under the same names.
+/// Puts the stage's name before items that come from several stages under the same names, or names of which one would
+/// be a folder of the other.
 fn tell_apart(items: &mut [Item]) {
-    let mut names: Vec<&str> = items.iter().map(|i| i.name.as_str()).collect();
+    let mut names: Vec<&Path> = items.iter().map(|i| Path::new(&i.name)).collect();
+    // As in `check_disjoint`.
     names.sort_unstable();
-    if names.windows(2).all(|pair| pair[0] != pair[1]) {
+    if !names.windows(2).any(|pair| pair[1].starts_with(pair[0])) {
         return;
     }
     for item in items {

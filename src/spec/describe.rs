@@ -26,7 +26,7 @@ pub fn describe(kinds: &[&'static KindSpec], name: Option<&str>) -> Result<Strin
 
 /// The same as JSON: a list of
 /// `{"name","version","doc","inputs":[{"name","accepts","files","required","doc"}],"free_inputs",
-/// "params":[{"name","type","words","required","default","doc",…}],"outputs":[{"name","holds","when","doc"}],"free_outputs"}`.
+/// "params":[{"name","type","words","required","default","doc",…}],"outputs":[{"name","holds","when","doc"}],"free_outputs","joins"}`.
 ///
 /// # Errors
 /// When there is no such kind.
@@ -168,6 +168,7 @@ fn kind_json(kind: &KindSpec) -> Value {
         "params": kind.params.iter().map(param_json).collect::<Vec<_>>(),
         "outputs": outputs,
         "free_outputs": kind.free_outputs,
+        "joins": kind.joins,
     })
 }
 

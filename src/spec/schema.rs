@@ -3,6 +3,8 @@
 //! Draft 7: what the YAML language server knows best. It checks what a schema can: keys, types, bounds, choices. What
 //! references and globs mean is for [`super::load`].
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::check::default_kind;
@@ -26,13 +28,14 @@ pub fn schema(kinds: &[&'static KindSpec]) -> Value {
     definitions.insert("stage".into(), stage(kinds));
     definitions.insert("class".into(), class());
     definitions.insert("source".into(), source());
+    definitions.insert("axis".into(), any_axis());
     for kind in kinds {
         let mut with = params(kind.params, None, kind.doc);
         // What is required may stand in `matrix` instead: see `of_kind`.
         (with["type"], with["required"]) = (json!(["object", "null"]), json!([]));
         definitions.insert(format!("{}.with", kind.name), with);
         definitions.insert(format!("{}.inputs", kind.name), inputs(kind));
-        definitions.insert(format!("{}.matrix", kind.name), matrix(kind.params));
+        definitions.insert(format!("{}.matrix", kind.name), matrix(kind));
     }
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -184,47 +187,61 @@ fn of_kind(kind: &KindSpec) -> Value {
 }
 
 /// The axes that a stage can have: every parameter by its path.
-fn matrix(specs: &[ParamSpec]) -> Value {
+fn matrix(kind: &KindSpec) -> Value {
+    let mut axes = BTreeMap::new();
+    add_axes(kind.params, "", &format!("#/definitions/{}.with", kind.name), &mut axes);
+    let axes = axes.into_iter().map(|(path, (doc, places))| {
+        let refs: Vec<Value> = places.iter().map(|place| json!({ "$ref": place })).collect();
+        // Parts of several variants may have the same path and other bounds: then any of them will do.
+        let value = if refs.len() == 1 { refs[0].clone() } else { json!({ "anyOf": refs }) };
+        (path, axis(&value, doc))
+    });
+    let mut axes: Map<String, Value> = axes.collect();
     let seed = json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX });
-    let mut axes = Map::new();
-    add_axes(specs, "", &mut axes);
     axes.insert(SEED_AXIS.into(), axis(&seed, "Seed of everything random in this stage and what depends on it."));
     json!({ "type": ["object", "null"], "additionalProperties": false, "properties": axes })
 }
 
-fn add_axes(specs: &[ParamSpec], above: &str, axes: &mut Map<String, Value>) {
+/// What a parameter is for, and where in the schema it is described: in one place, or in several variants.
+type Axes = BTreeMap<String, (&'static str, Vec<String>)>;
+
+/// Adds parameters below a path; `place` leads to their map in the schema.
+fn add_axes(specs: &'static [ParamSpec], above: &str, place: &str, axes: &mut Axes) {
     for spec in specs {
         let path = format!("{above}{}", spec.name);
         let below = format!("{path}.");
+        let place = format!("{place}/properties/{}", spec.name);
         match spec.ty {
-            ParamType::Object(inner) => add_axes(inner, &below, axes),
+            ParamType::Object(inner) => add_axes(inner, &below, &place, axes),
             ParamType::Variant(variants) => {
-                let kinds: Vec<&str> = variant_names(variants).collect();
-                axes.insert(format!("{below}kind"), axis(&json!({ "enum": kinds }), spec.doc));
-                variants.iter().for_each(|variant| add_axes(variant.params, &below, axes));
+                let kind = axes.entry(format!("{below}kind")).or_insert((spec.doc, Vec::new()));
+                kind.1.push(format!("{place}/properties/kind"));
+                for (index, variant) in variants.iter().enumerate() {
+                    add_axes(variant.params, &below, &format!("{place}/allOf/{index}/then"), axes);
+                }
             }
             _ => {}
         }
-        // Variants of one parameter may have parts of the same name and other bounds: then any of them will do.
-        let this = of_type(&spec.ty, spec.default);
-        let known = axes.get(&path).and_then(|a| a["additionalProperties"].as_object()).cloned();
-        let value = match known {
-            Some(other) if Value::Object(other.clone()) != this => json!({ "anyOf": [other, this] }),
-            _ => this,
-        };
-        axes.insert(path, axis(&value, spec.doc));
+        axes.entry(path).or_insert((spec.doc, Vec::new())).1.push(place);
     }
 }
 
 /// A list of plain values, or a map of named ones; keywords for lists do not concern maps, nor the other way round.
+fn any_axis() -> Value {
+    json!({
+        "type": ["array", "object"],
+        "minItems": 1,
+        "items": { "type": ["string", "number", "boolean"] },
+        "minProperties": 1,
+        "propertyNames": { "pattern": LABEL_PATTERN },
+    })
+}
+
 fn axis(value: &Value, doc: &str) -> Value {
     json!({
         "description": doc,
-        "type": ["array", "object"],
-        "minItems": 1,
-        "items": { "type": ["string", "number", "boolean"], "allOf": [value] },
-        "minProperties": 1,
-        "propertyNames": { "pattern": LABEL_PATTERN },
+        "allOf": [{ "$ref": "#/definitions/axis" }],
+        "items": value,
         "additionalProperties": value,
     })
 }

@@ -12,8 +12,8 @@ pub const MAX_VARIANTS: usize = 1000;
 /// The reserved name of the axis that changes the seed.
 pub const SEED_AXIS: &str = "seed";
 
-/// A file's name has at most 255 bytes; an extension and a `~` must fit behind a variant's name.
-const LONGEST_NAME: usize = 200;
+/// A file's name has at most 255 bytes; stage, task and extension must fit beside a variant's name (logs).
+const LONGEST_NAME: usize = 120;
 
 /// All axes of a pipeline, in topological order of their stages, then in the order of the file.
 #[derive(Debug)]

@@ -207,8 +207,7 @@ pub(super) fn bind(stage: &Entry, varying: &[&AxisDraft<'_>], index: usize) -> R
         if !keys.iter().any(|e| e.key == "with") {
             keys.push(Entry { key: "with".to_owned(), key_place: stage.key_place, value: Node::null(place) });
         }
-        let path: Vec<(String, Place)> =
-            axis.entry.key.split('.').map(|part| (part.trim().to_owned(), place)).collect();
+        let path: Vec<(String, Place)> = axis.entry.key.split('.').map(|part| (part.to_owned(), place)).collect();
         let with =
             keys.iter_mut().find(|e| e.key == "with").filter(|e| e.value.is_null() || e.value.entries().is_some());
         with.map_or(Ok(()), |with| put(&mut with.value, &path, value.clone()))?;
@@ -257,7 +256,7 @@ fn checked_axis(
 }
 
 fn value_at<'b>(bound: &'b Bound, path: &str) -> Option<&'b Value> {
-    let mut parts = path.split('.').map(str::trim);
+    let mut parts = path.split('.');
     let first = bound.with.get(parts.next()?)?;
     parts.try_fold(first, |value, part| value.get(part))
 }
