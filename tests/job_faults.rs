@@ -6,10 +6,11 @@ mod project;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use project::{Project, Running, command, finish};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// A project with a pipeline of its own and a text file.
@@ -104,6 +105,45 @@ fn the_first_signal_lets_commands_tidy_up() {
         assert!(summary["failures"].as_array().unwrap().is_empty());
         assert!(fs::read_dir(project.path("cache/.s2pipe/tmp")).unwrap().next().is_none(), "scratch is left");
     }
+}
+
+/// The shell ends at the signal, the program that it waits for does so a little later.
+#[test]
+fn programs_that_a_command_waits_for_can_tidy_up_too() {
+    let (project, seconds) = (Project::fresh(), unique());
+    let tidied = project.path("tidied");
+    let tidy = format!("sh -c \"trap 'sleep 0.5; touch {}; exit' TERM; sleep {seconds}\" &", tidied.display());
+    let running = sleepers(&project, &seconds, &tidy);
+    assert_eq!(running.signal(Signal::TERM), Some(130));
+    assert!(tidied.exists(), "the program had no time to tidy up");
+    all_gone(&seconds);
+}
+
+/// Somebody kills the watchdog. The next command starts another one, which knows of the commands before it.
+#[test]
+fn the_watchdog_is_started_again() {
+    let (first, second) = (unique(), unique());
+    let project = shell(&format!(
+        "
+  first: {{ uses: shell, outputs: {{ o: o }}, with: {{ run: 'touch ROOT/up1; sleep {first}' }} }}
+  gate: {{ uses: shell, outputs: {{ o: o }}, with: {{ run: 'until test -e ROOT/go; do sleep 0.02; done; touch o' }} }}
+  second: {{ uses: shell, needs: gate, outputs: {{ o: o }}, with: {{ run: 'touch ROOT/up2; sleep {second}' }} }}
+"
+    ));
+    let path = project.path("pipelines/landcover.yaml");
+    let text = fs::read_to_string(&path).unwrap().replace("ROOT", project.root().to_str().unwrap());
+    fs::write(&path, text).unwrap();
+    let mut running = project.start(&["-j", "3"]);
+    running.wait_until("the first command was up", |root| root.join("up1").exists());
+    let watchdogs = running.children().into_iter().filter(|(_, line)| line.contains("kill -s KILL"));
+    let watchdogs: Vec<Pid> = watchdogs.map(|(id, _)| id).collect();
+    assert_eq!(watchdogs.len(), 1, "one watchdog for all commands");
+    kill_process(watchdogs[0], Signal::KILL).unwrap();
+    fs::write(project.path("go"), "").unwrap();
+    running.wait_until("the second command was up", |root| root.join("up2").exists());
+    running.signal(Signal::KILL);
+    all_gone(&first);
+    all_gone(&second);
 }
 
 #[test]
@@ -202,9 +242,11 @@ fn a_command_sees_nothing_of_how_it_is_started() {
     );
     let ran = project.run(&[]).exit(1);
     assert!(ran.stderr.contains(": 3: ") || ran.stderr.contains("line 3:"), "{}", ran.stderr);
-    project.edit("        no-such-program\n", "        test ! -s o\n        trap > o\n");
+    project.edit("        no-such-program\n", "        test ! -s o\n        ls /proc/self/fd > o\n");
     project.run(&[]).ok();
-    assert_eq!(read(&project, "a/o"), "");
+    // It has the files that everything started from here has, and no pipe of ours.
+    let ls = Command::new("ls").arg("/proc/self/fd").output().unwrap();
+    assert_eq!(read(&project, "a/o"), String::from_utf8(ls.stdout).unwrap());
     project.edit("        cat > o\n", "        ) # cannot be parsed\n");
     project.run(&[]).exit(1).says(&["a: the command ended with exit code 2"]);
 }
