@@ -6,10 +6,11 @@ mod project;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use project::{Project, Running, command, finish};
-use rustix::process::Signal;
+use project::{Project, Running};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// A project with a pipeline of its own and a text file.
@@ -49,9 +50,15 @@ fn all_gone(text: &str) {
     }
 }
 
-/// A stage that starts two sleepers and says that it is up; then it waits for ever.
+/// Waits until a `sleep` with this argument has begun. A shell that waits for it does not miss a signal any more.
+#[track_caller]
+fn wait_for_sleep(running: &mut Running, seconds: &str) {
+    let line = format!("sleep\0{seconds}\0");
+    running.wait_until("the command slept", |_| alive(&line).contains(&line));
+}
+
+/// A run of a stage that starts two sleepers and then sleeps itself.
 fn sleepers(project: &Project, seconds: &str, first: &str) -> Running {
-    let up = project.path("up");
     project.write_pipeline(&format!(
         "name: landcover
 stages:
@@ -63,14 +70,12 @@ stages:
         {first}
         sleep {seconds} &
         (sleep {seconds}) &
-        touch '{}'
-        sleep {seconds}
-",
-        up.display()
+        sleep {seconds}1
+"
     ));
     let mut running = project.start(&[]);
-    running.wait_until("the command was up", |_| up.exists());
-    assert!(alive(seconds).len() >= 2, "{:?}", alive(seconds));
+    wait_for_sleep(&mut running, &format!("{seconds}1"));
+    assert!(alive(seconds).len() >= 3, "{:?}", alive(seconds));
     running
 }
 
@@ -106,6 +111,46 @@ fn the_first_signal_lets_commands_tidy_up() {
     }
 }
 
+/// The shell ends at the signal, the program that it waits for does so a little later.
+#[test]
+fn programs_that_a_command_waits_for_can_tidy_up_too() {
+    let (project, seconds) = (Project::fresh(), unique());
+    let tidied = project.path("tidied");
+    let tidy = format!("sh -c \"trap 'sleep 0.5; touch {}; exit' TERM; sleep {seconds}2\" &", tidied.display());
+    let mut running = sleepers(&project, &seconds, &tidy);
+    wait_for_sleep(&mut running, &format!("{seconds}2"));
+    assert_eq!(running.signal(Signal::TERM), Some(130));
+    assert!(tidied.exists(), "the program had no time to tidy up");
+    all_gone(&seconds);
+}
+
+/// Somebody kills the watchdog. The next command starts another one, which knows of the commands before it.
+#[test]
+fn the_watchdog_is_started_again() {
+    let (first, second) = (unique(), unique());
+    let project = shell(&format!(
+        "
+  first: {{ uses: shell, outputs: {{ o: o }}, with: {{ run: 'touch ROOT/up1; sleep {first}' }} }}
+  gate: {{ uses: shell, outputs: {{ o: o }}, with: {{ run: 'until test -e ROOT/go; do sleep 0.02; done; touch o' }} }}
+  second: {{ uses: shell, needs: gate, outputs: {{ o: o }}, with: {{ run: 'touch ROOT/up2; sleep {second}' }} }}
+"
+    ));
+    let path = project.path("pipelines/landcover.yaml");
+    let text = fs::read_to_string(&path).unwrap().replace("ROOT", project.root().to_str().unwrap());
+    fs::write(&path, text).unwrap();
+    let mut running = project.start(&["-j", "3"]);
+    running.wait_until("the first command was up", |root| root.join("up1").exists());
+    let watchdogs = running.children().into_iter().filter(|(_, line)| line.contains("kill -s KILL"));
+    let watchdogs: Vec<Pid> = watchdogs.map(|(id, _)| id).collect();
+    assert_eq!(watchdogs.len(), 1, "one watchdog for all commands");
+    kill_process(watchdogs[0], Signal::KILL).unwrap();
+    fs::write(project.path("go"), "").unwrap();
+    running.wait_until("the second command was up", |root| root.join("up2").exists());
+    running.signal(Signal::KILL);
+    all_gone(&first);
+    all_gone(&second);
+}
+
 #[test]
 fn the_second_signal_ends_it_at_once() {
     let (project, seconds) = (Project::fresh(), unique());
@@ -128,17 +173,17 @@ fn a_command_that_takes_too_long_is_stopped_with_all_that_it_started() {
         "
   slow:
     uses: shell
-    timeout: 1s
+    timeout: 2s
     outputs: {{ o: o }}
     with: {{ run: 'trap \"echo tidied; exit\" TERM; echo begun; touch o; sleep {seconds} & sleep {seconds}' }}
 "
     ));
-    let ran = project.run(&[]).exit(1).says(&["slow: stopped at its timeout of 1 s", "`timeout:`", "    begun\n"]);
+    let ran = project.run(&[]).exit(1).says(&["slow: stopped at its timeout of 2 s", "`timeout:`", "    begun\n"]);
     assert!(ran.stderr.contains("    tidied\n") || ran.stderr.contains("Terminated"), "{}", ran.stderr);
     assert!(ran.stderr.contains("the end of ") && !project.path("cache/landcover/slow").exists());
     all_gone(&seconds);
     // From the command line, for one run.
-    project.edit(&format!("sleep {seconds} & sleep {seconds}"), "sleep 2");
+    project.edit(&format!("sleep {seconds} & sleep {seconds}"), "sleep 4");
     project.run(&[]).exit(1);
     project.run(&["--set", "slow.timeout=1h"]).ok();
     project.run(&[]).ok();
@@ -202,9 +247,11 @@ fn a_command_sees_nothing_of_how_it_is_started() {
     );
     let ran = project.run(&[]).exit(1);
     assert!(ran.stderr.contains(": 3: ") || ran.stderr.contains("line 3:"), "{}", ran.stderr);
-    project.edit("        no-such-program\n", "        test ! -s o\n        trap > o\n");
+    project.edit("        no-such-program\n", "        test ! -s o\n        ls /proc/self/fd > o\n");
     project.run(&[]).ok();
-    assert_eq!(read(&project, "a/o"), "");
+    // It has the files that everything started from here has, and no pipe of ours.
+    let ls = Command::new("ls").arg("/proc/self/fd").output().unwrap();
+    assert_eq!(read(&project, "a/o"), String::from_utf8(ls.stdout).unwrap());
     project.edit("        cat > o\n", "        ) # cannot be parsed\n");
     project.run(&[]).exit(1).says(&["a: the command ended with exit code 2"]);
 }
@@ -271,81 +318,6 @@ fn files_that_are_not_declared_are_not_there() {
     let run = "cat words.txt > o";
     let project = shell(&format!("  a: {{ uses: shell, outputs: {{ o: o }}, with: {{ run: '{run}' }} }}\n"));
     project.run(&[]).exit(1).says(&["words.txt: No such file"]);
-}
-
-#[test]
-fn variables_are_declared_and_only_what_is_declared_counts() {
-    let project = shell(
-        "
-  look:
-    uses: shell
-    outputs: { o: o }
-    with:
-      run: 'echo $A $B ${TOKEN-unset} ${OTHER-unset} > o'
-      env: { A: one two, B: 1e-3 }
-      pass: [TOKEN]
-",
-    );
-    let run = |token: Option<&str>| {
-        let mut run = command(project.root(), &["run", "-v"]);
-        run.env("OTHER", "other").env_remove("TOKEN").envs(token.map(|value| ("TOKEN", value)));
-        finish(run).ok().tasks().len()
-    };
-    assert_eq!(run(Some("secret")), 1);
-    assert_eq!(read(&project, "look/o"), "one two 1e-3 secret unset\n");
-    assert_eq!(run(Some("another")), 0, "values that are passed on are not in the key");
-    assert_eq!(run(None), 0);
-    let record = project.s2pipe(&["cache", "show", "look", "--json"]).ok().stdout;
-    assert!(record.contains("TOKEN") && !record.contains("secret"), "{record}");
-    project.edit("B: 1e-3", "B: 2e-3");
-    assert_eq!(run(None), 1);
-    assert_eq!(read(&project, "look/o"), "one two 2e-3 unset unset\n");
-    project.edit("pass: [TOKEN]", "pass: [OTHER, TOKEN]");
-    assert_eq!(run(None), 1);
-    assert_eq!(read(&project, "look/o"), "one two 2e-3 unset other\n");
-    project.edit("pass: [OTHER, TOKEN]", "pass: [TOKEN, OTHER, TOKEN]");
-    assert_eq!(run(None), 0, "the order of names says nothing");
-}
-
-#[test]
-fn no_variable_is_given_twice() {
-    let fails = |with: &str, phrases: &[&str]| {
-        let with = format!("{{ run: ls, {with} }}");
-        let project = shell(&format!("  a: {{ uses: shell, inputs: {{ words: words.txt }}, with: {with} }}\n"));
-        project.s2pipe(&["check"]).exit(2).says(phrases);
-    };
-    fails("env: { words: 1 }", &["a: with.env: `words` is an input already"]);
-    fails("env: { TMPDIR: /tmp }", &["`TMPDIR` is set for every command by s2pipe itself"]);
-    fails("pass: [words]", &["a: with.pass: `words` is an input already"]);
-    fails("env: { A: 1 }, pass: [A]", &["`A` has a value under `env` already"]);
-    fails("pass: [A-B]", &["a.pass.0: `A-B` cannot name a variable"]);
-    fails("env: { A: [1] }", &["a.env.A: expected a text or a number, found a list"]);
-}
-
-#[test]
-fn a_command_is_told_what_it_holds() {
-    let project = shell(
-        "
-  look:
-    uses: shell
-    outputs: { o: o }
-    resources: { cpus: 2, gpus: 2, memory: 1MB }
-    with: { run: 'echo $S2PIPE_CPUS ${CUDA_VISIBLE_DEVICES-none} > o' }
-",
-    );
-    let run = |args: &[&str]| {
-        let mut run = command(project.root(), &[&["run", "-v", "--force"], args].concat());
-        run.env_remove("CUDA_VISIBLE_DEVICES");
-        finish(run)
-    };
-    run(&["-j", "3", "--gpus", "2"]).ok();
-    assert_eq!(read(&project, "look/o"), "2 0,1\n");
-    run(&["-j", "1", "--set", "look.resources.gpus=0"]).ok();
-    assert_eq!(read(&project, "look/o"), "1 none\n");
-    run(&["--gpus", "1"]).exit(2).says(&["stage \"look\" asks for 2 GPUs, and there is 1", "`--gpus`"]);
-    let memory = ["--set", "look.resources.gpus=0", "--set", "look.resources.memory=2GiB", "--memory", "1.5GB"];
-    run(&memory).exit(2).says(&["stage \"look\" asks for 2.1 GB of memory, and there are 1.5 GB", "`--memory`"]);
-    run(&["--memory", "much"]).exit(2).says(&["--memory", "`512MB`"]);
 }
 
 #[test]

@@ -151,3 +151,78 @@ fn what_a_command_leaves_can_be_mapped() {
     let artefacts = project.artefacts();
     assert_eq!(artefacts["map/place.tif"], artefacts["predict/val_scene_0.tif"], "as a file or as a tile: one map");
 }
+
+#[test]
+fn variables_are_declared_and_only_what_is_declared_counts() {
+    let project = shell(
+        "
+  look:
+    uses: shell
+    outputs: { o: o }
+    with:
+      run: 'echo $A $B ${TOKEN-unset} ${OTHER-unset} > o'
+      env: { A: one two, B: 1e-3 }
+      pass: [TOKEN]
+",
+    );
+    let run = |token: Option<&str>| {
+        let mut run = command(project.root(), &["run", "-v"]);
+        run.env("OTHER", "other").env_remove("TOKEN").envs(token.map(|value| ("TOKEN", value)));
+        finish(run).ok().tasks().len()
+    };
+    assert_eq!(run(Some("secret")), 1);
+    assert_eq!(read(&project, "look/o"), "one two 1e-3 secret unset\n");
+    assert_eq!(run(Some("another")), 0, "values that are passed on are not in the key");
+    assert_eq!(run(None), 0);
+    let record = project.s2pipe(&["cache", "show", "look", "--json"]).ok().stdout;
+    assert!(record.contains("TOKEN") && !record.contains("secret"), "{record}");
+    project.edit("B: 1e-3", "B: 2e-3");
+    assert_eq!(run(None), 1);
+    assert_eq!(read(&project, "look/o"), "one two 2e-3 unset unset\n");
+    project.edit("pass: [TOKEN]", "pass: [OTHER, TOKEN]");
+    assert_eq!(run(None), 1);
+    assert_eq!(read(&project, "look/o"), "one two 2e-3 unset other\n");
+    project.edit("pass: [OTHER, TOKEN]", "pass: [TOKEN, OTHER, TOKEN]");
+    assert_eq!(run(None), 0, "the order of names says nothing");
+}
+
+#[test]
+fn no_variable_is_given_twice() {
+    let fails = |with: &str, phrases: &[&str]| {
+        let with = format!("{{ run: ls, {with} }}");
+        let project = shell(&format!("  a: {{ uses: shell, inputs: {{ words: words.txt }}, with: {with} }}\n"));
+        project.s2pipe(&["check"]).exit(2).says(phrases);
+    };
+    fails("env: { words: 1 }", &["a: with.env: `words` is an input already"]);
+    fails("env: { TMPDIR: /tmp }", &["`TMPDIR` is set for every command by s2pipe itself"]);
+    fails("pass: [words]", &["a: with.pass: `words` is an input already"]);
+    fails("env: { A: 1 }, pass: [A]", &["`A` has a value under `env` already"]);
+    fails("pass: [A-B]", &["a.pass.0: `A-B` cannot name a variable"]);
+    fails("env: { A: [1] }", &["a.env.A: expected a text or a number, found a list"]);
+}
+
+#[test]
+fn a_command_is_told_what_it_holds() {
+    let project = shell(
+        "
+  look:
+    uses: shell
+    outputs: { o: o }
+    resources: { cpus: 2, gpus: 2, memory: 1MB }
+    with: { run: 'echo $S2PIPE_CPUS ${CUDA_VISIBLE_DEVICES-none} > o' }
+",
+    );
+    let run = |args: &[&str]| {
+        let mut run = command(project.root(), &[&["run", "-v", "--force"], args].concat());
+        run.env_remove("CUDA_VISIBLE_DEVICES");
+        finish(run)
+    };
+    run(&["-j", "3", "--gpus", "2"]).ok();
+    assert_eq!(read(&project, "look/o"), "2 0,1\n");
+    run(&["-j", "1", "--set", "look.resources.gpus=0"]).ok();
+    assert_eq!(read(&project, "look/o"), "1 none\n");
+    run(&["--gpus", "1"]).exit(2).says(&["stage \"look\" asks for 2 GPUs, and there is 1", "`--gpus`"]);
+    let memory = ["--set", "look.resources.gpus=0", "--set", "look.resources.memory=2GiB", "--memory", "1.5GB"];
+    run(&memory).exit(2).says(&["stage \"look\" asks for 2.1 GB of memory, and there are 1.5 GB", "`--memory`"]);
+    run(&["--memory", "much"]).exit(2).says(&["--memory", "`512MB`"]);
+}

@@ -220,6 +220,19 @@ impl Running {
         self.wait()
     }
 
+    /// Its child processes, with their arguments.
+    pub(crate) fn children(&self) -> Vec<(Pid, String)> {
+        let parent = self.child.as_ref().unwrap().id().to_string();
+        let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|process| {
+            let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+            let of = stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned();
+            let id = process.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
+            let line = String::from_utf8_lossy(&fs::read(process.path().join("cmdline")).ok()?).into_owned();
+            (of == parent).then_some((id, line))
+        });
+        processes.collect()
+    }
+
     /// Sends a signal.
     pub(crate) fn send(&self, signal: Signal) {
         let id = self.child.as_ref().unwrap().id();

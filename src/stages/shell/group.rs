@@ -66,8 +66,9 @@ impl Group {
     fn stop(&mut self) -> io::Result<()> {
         self.signal(Signal::TERM);
         let asked = Instant::now();
-        while asked.elapsed() < GRACE && !self.has_ended()? {
-            std::thread::sleep(Duration::from_millis(20));
+        // The shell often ends at once while what it started is still tidying up.
+        while asked.elapsed() < GRACE && (!self.has_ended()? || has_members(self.id)) {
+            std::thread::sleep(LONGEST_PAUSE);
         }
         self.end().map(drop)
     }
@@ -85,11 +86,75 @@ impl Group {
     }
 }
 
+/// Whether a process of this group is alive. One that has ended and was not waited for is not. Where the system does not
+/// say, none is.
+fn has_members(group: Pid) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok()).any(|stat| {
+        // `123 (name, which may hold anything) S 1 <group> …`
+        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let state = fields.next().unwrap_or("X");
+        let of_group = fields.nth(1).and_then(|id| id.parse().ok()) == Some(group.as_raw_nonzero().get());
+        of_group && !matches!(state, "Z" | "X")
+    })
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
         // `Ok` with a status: it has been waited for, and its number may be another's by now.
         if matches!(self.child.try_wait(), Ok(None)) {
             let _ = self.end();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(command: &str) -> Group {
+        Group::start(&mut Command::new("/bin/sh"), command).unwrap()
+    }
+
+    #[test]
+    fn a_command_ends_with_its_code() {
+        let status = start("exit 3").wait(&Cancel::default()).unwrap().unwrap();
+        assert_eq!(status.code(), Some(3));
+        let status = start("read x && exit 4; exit 5").wait(&Cancel::default()).unwrap().unwrap();
+        assert_eq!(status.code(), Some(5), "the gate is not the command's standard input");
+    }
+
+    #[test]
+    fn a_command_is_stopped_when_its_time_is_over() {
+        let soon = Cancel::default().until(Instant::now() + Duration::from_millis(20));
+        let group = start("sleep 1000 & sleep 1000");
+        let id = group.id;
+        assert!(has_members(id));
+        assert!(group.wait(&soon).unwrap().is_none());
+        assert!(!has_members(id));
+    }
+
+    #[test]
+    fn a_group_that_nobody_waits_for_is_killed() {
+        let group = start("trap '' TERM; sleep 1000; sleep 1000");
+        let id = group.id;
+        drop(group);
+        assert!(
+            !has_members(id) || {
+                std::thread::sleep(Duration::from_secs(2));
+                !has_members(id)
+            }
+        );
+    }
+
+    #[test]
+    fn a_child_that_dies_before_its_gate_opens_never_begins() {
+        let marker = tempfile::tempdir().unwrap();
+        let mut sh = Command::new("/bin/sh");
+        sh.args(["-e", "-c", &format!("{GATE}touch begun")]).current_dir(marker.path()).stdin(Stdio::piped());
+        let mut child = sh.spawn().unwrap();
+        drop(child.stdin.take());
+        assert_eq!(child.wait().unwrap().code(), Some(125), "the pipe ended: whoever was to open the gate is dead");
+        assert!(!marker.path().join("begun").exists());
     }
 }
