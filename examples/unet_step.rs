@@ -116,6 +116,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let options = Options::parse(&args)?;
     rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global()?;
+    s2pipe::net::Buffers::keep();
     let mut seconds = time(&options)?;
     if options.steps == 0 {
         return Ok(());

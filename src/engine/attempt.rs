@@ -8,6 +8,7 @@
 //! power cut truncated.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
@@ -51,33 +52,32 @@ pub(super) struct Attempt<'a> {
     dir: PathBuf,
     log: PathBuf,
     checkpoints: PathBuf,
+    /// Its result is in the store, so that its directory can be used again.
+    done: Cell<bool>,
 }
 
 impl<'a> Attempt<'a> {
     /// The first attempt.
     pub(super) fn new(job: &'a TaskJob, env: &'a TaskEnv<'a>, key: Key) -> Result<Self, CacheError> {
-        let attempt = Self::start(job, env, key, job.deadline(), "task")?;
+        let attempt = Self::start(job, env, key, job.deadline(), true)?;
         if job.force {
             // A forced task starts from nothing.
             disk::remove(&attempt.checkpoints)?;
         }
-        disk::make_dir(&attempt.checkpoints)?;
         Ok(attempt)
     }
 
     /// One that has nothing to do with the others: its checkpoints are its own.
     pub(super) fn apart(job: &'a TaskJob, env: &'a TaskEnv<'a>, key: Key) -> Result<Self, CacheError> {
-        let mut attempt = Self::start(job, env, key, None, "apart")?;
+        let mut attempt = Self::start(job, env, key, None, false)?;
         attempt.checkpoints = attempt.dir.join("checkpoints");
-        disk::make_dir(&attempt.checkpoints)?;
         Ok(attempt)
     }
 
     /// The next one. It goes on with the log, and with the checkpoints of a kind that leaves some; nothing else of this
     /// one is left to it.
     pub(super) fn again(&self) -> Result<Self, CacheError> {
-        let next = Self::start(self.job, self.env, self.key, self.deadline, "task")?;
-        disk::make_dir(&next.checkpoints)?;
+        let next = Self::start(self.job, self.env, self.key, self.deadline, true)?;
         if self.log.exists() {
             disk::rename(&self.log, &next.log)?;
         }
@@ -89,21 +89,19 @@ impl<'a> Attempt<'a> {
         env: &'a TaskEnv<'a>,
         key: Key,
         deadline: Option<Instant>,
-        name: &str,
+        used_before: bool,
     ) -> Result<Self, CacheError> {
-        let dir = disk::fresh(env.cache.scratch()?, name);
+        let dir = env.cache.desk(used_before)?;
         let (log, checkpoints) = (dir.join("log"), env.cache.checkpoint_dir(key));
-        let attempt = Self { job, env, key, deadline, log, checkpoints, dir };
-        for name in ["in", "out", "work"] {
-            disk::make_dir(&attempt.dir.join(name))?;
-        }
-        Ok(attempt)
+        Ok(Self { job, env, key, deadline, log, checkpoints, dir, done: Cell::new(false) })
     }
 
     /// Runs it to its end and takes what it made into the store.
     pub(super) fn run(&self, kind: &dyn StageKind) -> Result<TaskDone, TaskError> {
         let made = self.make(kind)?;
-        self.commit(made)
+        let done = self.commit(made)?;
+        self.done.set(true);
+        Ok(done)
     }
 
     /// Where it makes its outputs.
@@ -116,6 +114,9 @@ impl<'a> Attempt<'a> {
         let inputs = self.lay_out_inputs()?;
         if kind.is_foreign() {
             disk::protect(&self.dir.join("in"))?;
+        } else {
+            // What is not our own code has none.
+            disk::make_dir(&self.checkpoints)?;
         }
         let start = Instant::now();
         let scores = Scores::default();
@@ -320,6 +321,9 @@ impl<'a> Attempt<'a> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         // Little things go when the process's scratch directory goes; see `Cache::retire` for the reason.
+        if self.done.get() && self.env.cache.clear_desk(&self.dir) {
+            return;
+        }
         if disk::bytes_below(&self.dir) > LEFT_TO_THE_END {
             let _ = disk::remove_tree(&self.dir);
         }

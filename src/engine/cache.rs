@@ -44,6 +44,8 @@ pub struct Cache {
     /// Actions whose lock files and empty checkpoint directories are cleared away when the cache is closed. (Not
     /// task by task: making files right after deleting some is slow on ext4 without a journal.)
     retired: Mutex<Vec<Key>>,
+    /// Directories of attempts, cleared for the next ones.
+    pub(super) desks: Mutex<Vec<PathBuf>>,
 }
 
 impl Cache {
@@ -60,7 +62,14 @@ impl Cache {
             Err(e) if e.kind() == io::ErrorKind::NotFound => create(&internals, &version)?,
             Err(e) => return Err(CacheError::at("read", &version, e)),
         }
-        Ok(Self { root, internals, scratch: OnceLock::new(), sources: OnceLock::new(), retired: Mutex::default() })
+        Ok(Self {
+            root,
+            internals,
+            scratch: OnceLock::new(),
+            sources: OnceLock::new(),
+            retired: Mutex::default(),
+            desks: Mutex::default(),
+        })
     }
 
     /// The cache folder, absolute.

@@ -1,5 +1,6 @@
 //! From a checked pipeline's stages to tasks: each stage's kind splits it, and what the tasks refer to is looked up.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ pub(super) struct Expander<'p> {
     pipeline: &'p Pipeline,
     sweep: Sweep,
     /// The pipeline with the parameters and the seed of the variant that is being split.
-    bound: Pipeline,
+    bound: Cow<'p, Pipeline>,
     stages: HashMap<String, StageId>,
     /// Items of every output of the stages so far, by stage and variant: as the kinds gave them, with the task's whole
     /// name.
@@ -31,7 +32,7 @@ impl<'p> Expander<'p> {
         Self {
             pipeline,
             sweep: Sweep::new(pipeline),
-            bound: pipeline.clone(),
+            bound: Cow::Borrowed(pipeline),
             stages: HashMap::new(),
             items: HashMap::new(),
             tasks: HashMap::new(),
@@ -81,8 +82,10 @@ impl<'p> Expander<'p> {
         variant: Variant,
         name: &str,
     ) -> Result<BTreeMap<String, Vec<OutputItem>>, GraphError> {
-        self.sweep.bind(&variant, &stage.name, self.pipeline, &mut self.bound);
-        let bound = self.bound.stage(&stage.name).unwrap_or(stage);
+        if !self.sweep.is_empty() {
+            self.sweep.bind(&variant, &stage.name, self.pipeline, self.bound.to_mut());
+        }
+        let bound = self.sweep.position(&stage.name).map_or(stage, |at| &self.bound.stages[at]);
         let context = ExpandContext { pipeline: &self.bound, stage: bound, inputs: self.inputs(stage, &variant)? };
         let mut expansion = kind.expand(&context).map_err(|e| GraphError::Expand {
             stage: label(&stage.name, name),

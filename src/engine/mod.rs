@@ -7,6 +7,7 @@ mod cache;
 mod cancel;
 mod canonical;
 mod collect;
+mod desk;
 mod digest;
 mod disk;
 mod draw;

@@ -20,7 +20,8 @@ const INDEX: &str = "s2pipe.newest/1";
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Newest {
     index: String,
-    pub(super) stages: BTreeMap<String, BTreeMap<String, NewestTask>>,
+    /// Boxed: most stages have one task, and a map's node has room for eleven.
+    pub(super) stages: BTreeMap<String, BTreeMap<String, Box<NewestTask>>>,
 }
 
 /// The newest result of a task.
@@ -43,7 +44,7 @@ impl Default for Newest {
 
 impl Newest {
     pub(super) fn task(&self, stage: &str, task: &str) -> Option<&NewestTask> {
-        self.stages.get(stage)?.get(task)
+        self.stages.get(stage)?.get(task).map(|task| &**task)
     }
 }
 

@@ -16,11 +16,14 @@ pub(super) fn topological(pipeline: &Pipeline) -> Result<Vec<&Stage>, GraphError
     let mut edges: DiGraph<(), ()> = DiGraph::new();
     let nodes: Vec<NodeIndex> = pipeline.stages.iter().map(|_| edges.add_node(())).collect();
     for (i, stage) in pipeline.stages.iter().enumerate() {
+        let mut seen = HashSet::new();
         for upstream in read_names(stage).chain(stage.needs.iter().map(String::as_str)) {
             let &from = position
                 .get(upstream)
                 .ok_or_else(|| GraphError::NoSuchOutput { stage: stage.name.clone(), wanted: upstream.to_owned() })?;
-            edges.update_edge(nodes[from], nodes[i], ());
+            if seen.insert(from) {
+                edges.add_edge(nodes[from], nodes[i], ());
+            }
         }
     }
     let mut waiting: Vec<usize> =

@@ -1,7 +1,6 @@
 //! Two runs side by side: parameters, data, seconds, scores, results.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -135,11 +134,12 @@ fn flatten(name: String, value: &Value, found: &mut Vec<(String, Value)>) {
     }
 }
 
+/// By their path below the project's root, where they lie there.
 fn sources(run: &RunRecord) -> Vec<(String, Digest)> {
-    let root: Option<PathBuf> = run.pipeline.as_ref().and_then(|p| p.get("root")?.as_str().map(PathBuf::from));
-    let shown = |path: &PathBuf| match &root {
-        Some(root) => path.strip_prefix(root).unwrap_or(path).display().to_string(),
-        None => path.display().to_string(),
+    let root = run.pipeline.as_ref().and_then(|p| Some(format!("{}/", p.get("root")?.as_str()?)));
+    let shown = |path: &String| match &root {
+        Some(root) => path.strip_prefix(root.as_str()).unwrap_or(path).to_owned(),
+        None => path.clone(),
     };
     run.tasks.iter().flat_map(|t| &t.sources).map(|(path, digest)| (shown(path), *digest)).collect()
 }

@@ -4,6 +4,7 @@
 //! kept once, in `parts/`, and linked into each run's folder: a pipeline of ten thousand tasks that is run every hour
 //! would fill the disk otherwise. A folder stays whole when it is copied elsewhere.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -32,7 +33,7 @@ pub struct TaskList {
     /// `s2pipe.tasks/1`.
     pub tasks: String,
     /// Every source file by its absolute path.
-    pub sources: BTreeMap<PathBuf, Digest>,
+    pub sources: BTreeMap<String, Digest>,
     /// Every task whose result was there at the end, in topological order.
     pub made: Vec<MadeTask>,
 }
@@ -54,26 +55,45 @@ pub struct MadeTask {
     pub outputs: Vec<StoredOutput>,
 }
 
-impl TaskList {
+/// A [`TaskList`] that is about to be written.
+#[derive(Serialize)]
+struct Tasks<'a> {
+    tasks: &'static str,
+    sources: BTreeMap<Cow<'a, str>, Digest>,
+    made: Vec<MadeRef<'a>>,
+}
+
+#[derive(Serialize)]
+struct MadeRef<'a> {
+    stage: &'a str,
+    task: &'a str,
+    key: Key,
+    created: &'a str,
+    seconds: f64,
+    outputs: &'a [StoredOutput],
+}
+
+impl<'a> Tasks<'a> {
     /// What is known at the end of a run.
-    pub(super) fn of(survey: &Survey<'_>) -> Self {
+    fn of(survey: &'a Survey<'_>) -> Self {
         let graph = survey.graph;
         let made = graph.tasks.iter().zip(&survey.states).filter_map(|(node, state)| {
             let State::Made(made) = state else { return None };
-            Some(MadeTask {
-                stage: graph.stages[node.stage].name.clone(),
-                task: node.plan.name.clone(),
+            Some(MadeRef {
+                stage: &graph.stages[node.stage].name,
+                task: &node.plan.name,
                 key: made.key,
-                created: made.created.clone(),
+                created: &made.created,
                 seconds: made.seconds,
-                outputs: made.outputs.clone(),
+                outputs: &made.outputs,
             })
         });
-        let made = made.collect();
-        let sources = survey.sources().iter().map(|(path, digest)| (path.to_path_buf(), *digest)).collect();
-        Self { tasks: TASKS.to_owned(), sources, made }
+        let sources = survey.sources().iter().map(|(path, digest)| (path.to_string_lossy(), *digest)).collect();
+        Self { tasks: TASKS, sources, made: made.collect() }
     }
+}
 
+impl TaskList {
     /// Reads a list; `None` where there is none of this version.
     pub(super) fn read(path: &Path) -> Option<Self> {
         let list: Self = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
@@ -114,8 +134,8 @@ impl<'c> RunFolder<'c> {
     /// Writes what the run read and left.
     pub(super) fn write_tasks(&self, survey: &Survey<'_>) -> Result<(), CacheError> {
         let path = self.dir.join(TASKS_FILE);
-        let bytes = serde_json::to_vec(&TaskList::of(survey))
-            .map_err(|e| CacheError::at("write", &path, io::Error::other(e)))?;
+        let bytes =
+            serde_json::to_vec(&Tasks::of(survey)).map_err(|e| CacheError::at("write", &path, io::Error::other(e)))?;
         self.write_part(TASKS_FILE, &bytes)
     }
 

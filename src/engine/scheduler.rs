@@ -62,6 +62,8 @@ pub(super) struct Scheduler<'a> {
     pub(super) failures: Vec<(TaskId, TaskFailed)>,
     around: &'a Around<'a>,
     publisher: Publisher,
+    /// Made, and not yet in the readable view.
+    unpublished: Vec<TaskId>,
     /// Per task: how many of the tasks that it reads are not over.
     waits: Vec<usize>,
     /// Per task: the tasks that read it.
@@ -111,6 +113,7 @@ impl<'a> Scheduler<'a> {
             ends: vec![None; graph.tasks.len()],
             failures: Vec::new(),
             publisher: Publisher::new(),
+            unpublished: Vec::new(),
             waits,
             readers,
             open,
@@ -158,6 +161,10 @@ impl<'a> Scheduler<'a> {
         loop {
             while let Some(id) = self.next() {
                 self.launch(scope, sender, id);
+            }
+            // Shown when what waited for it is on its way.
+            for id in std::mem::take(&mut self.unpublished) {
+                self.publisher.made(&self.survey, id);
             }
             if self.running == 0 {
                 return Ok(());
@@ -340,7 +347,7 @@ impl<'a> Scheduler<'a> {
                 let made = Made { key, outputs, seconds: took, created, scores };
                 self.tell_end(id, status, seconds, Some(&made), None);
                 self.survey.states[id] = State::Made(made);
-                self.publisher.made(&self.survey, id);
+                self.unpublished.push(id);
                 self.end(id, status, ran.then_some(span), &mut free);
             }
             Err(TaskFailed { error: TaskError::InputGone { .. }, .. }) if self.make_again(id, &mut free) => {}

@@ -234,7 +234,7 @@ pub struct TaskContext<'a> {
     /// Private directory for other temporary files, removed afterwards.
     pub scratch_dir: &'a Path,
     /// Directory that outlives a failed or interrupted attempt at this very task (same key): checkpoints.
-    /// Removed when the task has been committed.
+    /// Removed when the task has been committed. Not there for kinds that are foreign.
     pub checkpoint_dir: &'a Path,
     /// Device asked for.
     pub device: DeviceChoice,

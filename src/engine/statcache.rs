@@ -12,7 +12,7 @@
 //! wins. When more than half of the lines are outdated the file is rewritten and renamed into place.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -79,11 +79,12 @@ pub(super) struct StatCache {
 
 #[derive(Debug, Default)]
 struct State {
-    known: HashMap<PathBuf, Memory>,
+    /// By the path's text, which is hashed and compared faster than its components.
+    known: HashMap<OsString, Memory>,
     /// Lines in the file, live or not.
     lines: usize,
     /// Paths with news that are not in the file yet.
-    fresh: Vec<PathBuf>,
+    fresh: Vec<OsString>,
     /// Clock grain by device.
     grains: HashMap<u64, i128>,
 }
@@ -106,7 +107,7 @@ impl StatCache {
         let meta = fs::metadata(path)?;
         let signature = Signature::of(&meta);
         let grain = self.grain(path, signature.device);
-        if let Some(memory) = self.lock().known.get(path)
+        if let Some(memory) = self.lock().known.get(path.as_os_str())
             && memory.signature == signature
             && !signature.is_racy(memory.hashed_at, grain)
         {
@@ -114,8 +115,8 @@ impl StatCache {
         }
         let memory = hash(path)?;
         let mut state = self.lock();
-        state.known.insert(path.to_path_buf(), memory);
-        state.fresh.push(path.to_path_buf());
+        state.known.insert(path.as_os_str().to_owned(), memory);
+        state.fresh.push(path.as_os_str().to_owned());
         Ok(memory.digest)
     }
 
@@ -156,7 +157,7 @@ impl StatCache {
         let text = fs::read(&self.file).map_err(|e| CacheError::at("read", &self.file, e))?;
         // What other processes have learnt is kept.
         let (mut known, _) = parse(&text);
-        known.retain(|path, _| path.exists());
+        known.retain(|path, _| Path::new(path).exists());
         let mut text = format!("{HEADER}\n");
         text.extend(known.iter().map(|(path, memory)| line(path, memory)));
         state.lines = known.len();
@@ -218,9 +219,9 @@ fn is_local(_path: &Path) -> bool {
     false
 }
 
-fn line(path: &Path, memory: &Memory) -> String {
+fn line(path: &OsStr, memory: &Memory) -> String {
     let Memory { signature: s, hashed_at, digest } = memory;
-    let path = escape(path.as_os_str().as_bytes());
+    let path = escape(path.as_bytes());
     let rest = format!("{digest} {} {} {} {} {} {hashed_at} {path}", s.device, s.inode, s.size, s.mtime, s.ctime);
     format!("{} {rest}\n", check(&rest))
 }
@@ -230,7 +231,7 @@ fn check(rest: &str) -> String {
 }
 
 /// The entries of a file and how many lines it has.
-fn parse(text: &[u8]) -> (HashMap<PathBuf, Memory>, usize) {
+fn parse(text: &[u8]) -> (HashMap<OsString, Memory>, usize) {
     let mut known = HashMap::new();
     let mut lines = text.split(|b| *b == b'\n');
     if lines.next() != Some(HEADER.as_bytes()) {
@@ -246,7 +247,7 @@ fn parse(text: &[u8]) -> (HashMap<PathBuf, Memory>, usize) {
     (known, count)
 }
 
-fn parse_line(text: &str) -> Option<(PathBuf, Memory)> {
+fn parse_line(text: &str) -> Option<(OsString, Memory)> {
     let (sum, rest) = text.split_once(' ')?;
     (check(rest) == sum).then_some(())?;
     let mut fields = rest.splitn(8, ' ');
@@ -259,7 +260,7 @@ fn parse_line(text: &str) -> Option<(PathBuf, Memory)> {
         ctime: fields.next()?.parse().ok()?,
     };
     let hashed_at = fields.next()?.parse().ok()?;
-    let path = PathBuf::from(OsString::from_vec(unescape(fields.next()?)?));
+    let path = OsString::from_vec(unescape(fields.next()?)?);
     Some((path, Memory { signature, hashed_at, digest }))
 }
 

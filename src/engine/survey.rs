@@ -1,6 +1,7 @@
 //! Looks every selected task up: the common first half of planning and running.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -49,7 +50,7 @@ pub(super) struct Survey<'a> {
     pub(super) newest: Newest,
     pub(super) selected: Selected,
     pub(super) states: Vec<State>,
-    sources: HashMap<&'a Path, Digest>,
+    sources: HashMap<&'a OsStr, Digest>,
 }
 
 impl<'a> Survey<'a> {
@@ -75,7 +76,7 @@ impl<'a> Survey<'a> {
     }
 
     /// The source files that selected tasks read, with their digests.
-    pub(super) fn sources(&self) -> &HashMap<&'a Path, Digest> {
+    pub(super) fn sources(&self) -> &HashMap<&'a OsStr, Digest> {
         &self.sources
     }
 
@@ -143,7 +144,7 @@ impl<'a> Survey<'a> {
             .iter()
             .map(|input| {
                 let content = match &input.from {
-                    TaskSource::File(path) => ContentId::File(*self.sources.get(path.as_path())?),
+                    TaskSource::File(path) => ContentId::File(*self.sources.get(path.as_os_str())?),
                     TaskSource::Task { task, output } => {
                         let State::Made(made) = &self.states[*task] else { return None };
                         let name = &self.graph.tasks[*task].plan.outputs[*output].name;
@@ -203,12 +204,13 @@ fn hash_sources<'a>(
     graph: &'a Graph,
     cache: &Cache,
     selected: &Selected,
-) -> Result<HashMap<&'a Path, Digest>, PlanError> {
-    let mut wanted: HashMap<&Path, TaskId> = HashMap::new();
+) -> Result<HashMap<&'a OsStr, Digest>, PlanError> {
+    // By text: hashing a path by its components takes several times as long.
+    let mut wanted: HashMap<&OsStr, TaskId> = HashMap::new();
     for (id, node) in graph.tasks.iter().enumerate().filter(|(_, n)| selected.included[n.stage]) {
         for input in &node.inputs {
             if let TaskSource::File(path) = &input.from {
-                wanted.entry(path).or_insert(id);
+                wanted.entry(path.as_os_str()).or_insert(id);
             }
         }
     }
@@ -216,9 +218,9 @@ fn hash_sources<'a>(
     let digests = wanted
         .into_par_iter()
         .map(|(path, task)| {
-            let digest = memory.digest(path).map_err(|source| PlanError::Source {
+            let digest = memory.digest(Path::new(path)).map_err(|source| PlanError::Source {
                 stage: graph.stages[graph.tasks[task].stage].name.clone(),
-                path: path.to_path_buf(),
+                path: path.into(),
                 source,
             })?;
             Ok((path, digest))

@@ -182,7 +182,7 @@ fn is_ours(cache: &Cache, path: &Path) -> bool {
 /// telling, because the last run was killed or the index is gone.
 fn may_be_stale(survey: &Survey<'_>, wanted: &HashSet<PathBuf>) -> bool {
     let view = survey.cache.view_dir(&survey.graph.pipeline);
-    let unwanted = |stage: &str, tasks: &BTreeMap<String, NewestTask>| {
+    let unwanted = |stage: &str, tasks: &BTreeMap<String, Box<NewestTask>>| {
         tasks.values().any(|task| {
             let dir = view.join(folder(stage, &task.variant));
             task.outputs.iter().any(|o| !wanted.contains(&dir.join(&o.path)))
@@ -278,7 +278,7 @@ impl<'a> Current<'a> {
                 seconds: made.seconds,
                 outputs: made.outputs.clone(),
             };
-            newest.stages.entry(stage.to_owned()).or_default().insert(task.to_owned(), entry);
+            newest.stages.entry(stage.to_owned()).or_default().insert(task.to_owned(), Box::new(entry));
         }
     }
 }

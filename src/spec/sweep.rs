@@ -22,6 +22,8 @@ pub struct Sweep {
     /// Positions in `axes` that reach each stage, ascending; by position of the stage in the pipeline.
     reach: Vec<Vec<usize>>,
     positions: BTreeMap<String, usize>,
+    /// Positions of the stages that have axes of their own.
+    swept: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,11 @@ impl Sweep {
     pub fn new(pipeline: &Pipeline) -> Self {
         let positions: BTreeMap<String, usize> =
             pipeline.stages.iter().enumerate().map(|(i, s)| (s.name.clone(), i)).collect();
-        let mut sweep = Self { axes: Vec::new(), reach: vec![Vec::new(); pipeline.stages.len()], positions };
+        let swept = (0..pipeline.stages.len()).filter(|at| !pipeline.stages[*at].bound.is_empty()).collect();
+        let mut sweep = Self { axes: Vec::new(), reach: vec![Vec::new(); pipeline.stages.len()], positions, swept };
+        if pipeline.stages.iter().all(|s| s.matrix.is_empty()) {
+            return sweep;
+        }
         let names = axis_names(pipeline);
         for stage in sweep.order(pipeline) {
             let spec = &pipeline.stages[stage];
@@ -73,6 +79,11 @@ impl Sweep {
     /// Whether no stage has a matrix.
     pub fn is_empty(&self) -> bool {
         self.axes.is_empty()
+    }
+
+    /// Where a stage stands in the pipeline.
+    pub fn position(&self, stage: &str) -> Option<usize> {
+        self.positions.get(stage).copied()
     }
 
     /// How many variants a stage has, 1 where no axis reaches it.
@@ -128,7 +139,8 @@ impl Sweep {
     /// Gives every stage the parameters of the variant, and the pipeline the seed that `stage` has in it. Axes that the
     /// variant does not choose on take their first value. `pipeline` is the one that the sweep was made of, or a copy.
     pub fn bind(&self, variant: &Variant, stage: &str, base: &Pipeline, pipeline: &mut Pipeline) {
-        for (position, from) in base.stages.iter().enumerate().filter(|(_, s)| !s.bound.is_empty()) {
+        for &position in &self.swept {
+            let from = &base.stages[position];
             let Some(bound) = from.bound.get(self.own_index(variant, from)) else { continue };
             pipeline.stages[position].with.clone_from(&bound.with);
             pipeline.stages[position].files.clone_from(&bound.files);
@@ -184,11 +196,19 @@ impl Sweep {
             .iter()
             .map(|s| self.upstream(s).chain(s.needs.iter().filter_map(|n| self.positions.get(n).copied())).collect())
             .collect();
+        let mut readers: Vec<Vec<usize>> = vec![Vec::new(); waits.len()];
+        waits.iter().enumerate().for_each(|(stage, ups)| ups.iter().for_each(|up| readers[*up].push(stage)));
+        let mut open: Vec<usize> = waits.iter().map(Vec::len).collect();
+        let mut free: BTreeSet<usize> = (0..waits.len()).filter(|stage| open[*stage] == 0).collect();
         let mut order = Vec::with_capacity(waits.len());
-        let mut done = vec![false; waits.len()];
-        while let Some(next) = (0..waits.len()).find(|i| !done[*i] && waits[*i].iter().all(|up| done[*up])) {
-            done[next] = true;
+        while let Some(next) = free.pop_first() {
             order.push(next);
+            for &reader in &readers[next] {
+                open[reader] -= 1;
+                if open[reader] == 0 {
+                    free.insert(reader);
+                }
+            }
         }
         order
     }

@@ -1,6 +1,8 @@
 //! YAML text to [`Node`]s: one document of maps, lists and scalars. What would make a reader guess is refused here:
 //! duplicate keys, anchors and aliases, tags, merge keys, several documents.
 
+use std::collections::HashMap;
+
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
 use super::node::{Entry, Node, NodeKind};
@@ -14,6 +16,8 @@ const MAX_DEPTH: usize = 32;
 
 /// Longest key in bytes: longer than any name, short enough for a message.
 const MAX_KEY: usize = 256;
+/// From this many on, the keys of a map are looked up by hash.
+const MANY_KEYS: usize = 32;
 
 /// Reads one YAML document. The tree is there unless the syntax is broken; problems may come with it. An empty
 /// document is a null.
@@ -110,9 +114,13 @@ impl<'t> Reader<'t> {
 
     fn map(&mut self, depth: usize) -> Result<Vec<Entry>, Stop> {
         let mut entries: Vec<Entry> = Vec::new();
+        // Where each key stands, once looking through all of them would take long.
+        let mut places: HashMap<String, usize> = HashMap::new();
         loop {
             let (event, span) = self.next()?;
             if event == Event::MappingEnd {
+                // Most maps are small, and there may be very many.
+                entries.shrink_to_fit();
                 return Ok(entries);
             }
             let key = self.node(event, span, depth + 1)?;
@@ -123,14 +131,26 @@ impl<'t> Reader<'t> {
             if value.is_null() || (value.scalar().is_none() && block) {
                 value.place = key.place;
             }
-            match entries.iter().find(|e| e.key == name) {
+            if entries.len() == MANY_KEYS {
+                places = entries.iter().enumerate().map(|(at, e)| (e.key.clone(), at)).collect();
+            }
+            let first = match entries.len() < MANY_KEYS {
+                true => entries.iter().find(|e| e.key == name),
+                false => places.get(&name).map(|at| &entries[*at]),
+            };
+            match first {
                 Some(first) => self.problems.push(
                     Problem::at(key.place, format!("the key `{}` stands twice in the same map", shorten(&name)))
                         .label("again here")
                         .also(first.key_place, "first here")
                         .help("remove one of the two: YAML readers would silently take the last one"),
                 ),
-                None => entries.push(Entry { key: name, key_place: key.place, value }),
+                None => {
+                    if entries.len() >= MANY_KEYS {
+                        places.insert(name.clone(), entries.len());
+                    }
+                    entries.push(Entry { key: name, key_place: key.place, value });
+                }
             }
         }
     }

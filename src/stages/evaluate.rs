@@ -14,6 +14,7 @@ use crate::engine::{
     TaskContext, TaskPlan,
 };
 use crate::metrics::{ConfusionMatrix, Score, confusion_csv, metrics_csv};
+use crate::net::Buffers;
 use crate::raster::{NO_LABEL, Reader, Samples};
 use crate::spec::{Artefact, InputSpec, KindSpec, OutputSpec};
 
@@ -201,6 +202,7 @@ pub(super) fn compare(map: &Path, tile: &TileReader) -> Result<ConfusionMatrix, 
             card.height
         )));
     }
+    Buffers::keep();
     let mut matrix = ConfusionMatrix::new();
     for row in (0..height).step_by(STRIP_ROWS) {
         let rows = STRIP_ROWS.min(height - row);

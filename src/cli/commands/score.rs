@@ -8,6 +8,7 @@ use crate::cli::args::{AverageArg, ScoreArgs};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Align, Table, print, print_json};
 use crate::metrics::{Average, ConfusionMatrix, Score, ScoreOptions};
+use crate::net::Buffers;
 use crate::raster::{Reader, Samples, Window};
 
 /// Rows compared by one thread at a time.
@@ -15,6 +16,7 @@ const STRIP_ROWS: usize = 256;
 
 /// Scores `--pred` against `--truth`.
 pub(in crate::cli) fn score(args: &ScoreArgs) -> Result<(), Failure> {
+    Buffers::keep();
     let ignore = read_ignore(&args.ignore)?;
     let matrix = compare(&args.truth, &args.pred, ignore)?;
     let options = ScoreOptions {

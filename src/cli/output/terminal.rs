@@ -80,7 +80,10 @@ impl Terminal {
         let bar = if self.live { self.bars.add(ProgressBar::new_spinner()) } else { ProgressBar::hidden() };
         bar.set_style(spinner());
         bar.set_prefix(name.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(200));
+        if self.live {
+            // It has a thread of its own.
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         let now = Instant::now();
         let running = Running { bar, started: now, mentioned: now };
         if let Ok(mut all) = self.running.lock() {

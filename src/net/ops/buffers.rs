@@ -2,10 +2,12 @@
 //!
 //! Every training step makes and drops the same tensors, hundreds of megabytes of them. The system's allocator gives blocks of
 //! that size back to the kernel at once and asks for them again, and the kernel clears every page again: about a fifth of
-//! a step. This one keeps them, but never so many that it holds more than twice of what was in use at the worst moment.
+//! a step. This one keeps them, but never so many that it holds more than twice of what was in use at the worst moment; and it
+//! begins to do so when it is told that there is work of that kind: a program that only looks into its cache stays small.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
@@ -16,6 +18,9 @@ const LARGE: usize = 128 * 1024;
 const KEPT: usize = 1024;
 /// Blocks start where a huge page can: one fault for each 2 MiB instead of one for each 4 KiB.
 const HUGE: usize = 2 * 1024 * 1024;
+
+/// Whether blocks are kept.
+static KEEPING: AtomicBool = AtomicBool::new(false);
 
 /// The global allocator of programs that train or predict:
 ///
@@ -32,6 +37,11 @@ impl Buffers {
     #[must_use]
     pub const fn new() -> Self {
         Self { blocks: Mutex::new(Blocks { kept: [(0, 0); KEPT], len: 0, kept_bytes: 0, in_use: 0, most: 0 }) }
+    }
+
+    /// From now on blocks are kept: there is work on large arrays to come.
+    pub fn keep() {
+        KEEPING.store(true, Ordering::Relaxed);
     }
 
     /// Bytes of the block for `layout`, if it is one of ours: rounded up to one of 16 sizes between two powers of two, so
@@ -115,8 +125,12 @@ impl Blocks {
         block
     }
 
-    /// Keeps a block; gives the oldest when there is no room for more.
+    /// Keeps a block; gives the oldest when there is no room for more, or this one where nothing is kept.
     fn put(&mut self, address: usize, size: usize) -> Option<(usize, usize)> {
+        if !KEEPING.load(Ordering::Relaxed) {
+            self.in_use -= size;
+            return Some((address, size));
+        }
         let out = if self.len == KEPT { Some(self.remove(0)) } else { None };
         self.kept[self.len] = (address, size);
         self.len += 1;
@@ -147,7 +161,9 @@ fn map(size: usize) -> *mut u8 {
             let _ = munmap(block.byte_add(used), length - before - used);
         }
         #[cfg(target_os = "linux")]
-        let _ = madvise(block, used, Advice::LinuxHugepage);
+        if KEEPING.load(Ordering::Relaxed) {
+            let _ = madvise(block, used, Advice::LinuxHugepage);
+        }
         block.cast()
     }
 }
@@ -227,6 +243,7 @@ mod tests {
     #[expect(unsafe_code, reason = "an allocator")]
     fn a_block_is_kept_for_the_next_of_its_size_and_cleared_where_zeros_are_asked_for() {
         let buffers = Buffers::new();
+        Buffers::keep();
         // SAFETY: every block is written within its size and freed once with its layout.
         unsafe {
             let first = buffers.alloc(layout(LARGE));
@@ -246,6 +263,7 @@ mod tests {
         let buffers = Buffers::new();
         let sizes: Vec<usize> = (16..32).map(|i| i * LARGE / 4).collect();
         let most: usize = sizes.iter().sum();
+        Buffers::keep();
         // SAFETY: as above.
         unsafe {
             for round in 1..10 {

@@ -18,7 +18,7 @@ use candle_core::Tensor;
 use self::axis::Axis;
 use self::blend::Blend;
 use self::strip::Strip;
-use super::ops::softmax_channels;
+use super::ops::{Buffers, softmax_channels};
 use super::segmenter::Segmenter;
 use super::values::with_values;
 use super::{Mode, NetError, Result};
@@ -44,6 +44,7 @@ pub fn predict_scene(
     hooks: &PredictHooks<'_>,
 ) -> Result<()> {
     options.check(model, scene)?;
+    Buffers::keep();
     let axis = |len| Axis::new(len, options.window, options.overlap, model.multiple());
     let (rows, columns) = (axis(scene.height()), axis(scene.width()));
     let mut strip = Strip::new(scene, rows.inside());

@@ -18,6 +18,7 @@ use super::config::{LossConfig, TrainConfig};
 use super::history::History;
 use super::loss::CrossEntropy;
 use super::models::Model;
+use super::ops::Buffers;
 use super::source::PatchSource;
 use super::{Ended, Result};
 
@@ -45,6 +46,7 @@ pub struct Trained {
 /// whatever `source` reports.
 pub fn train(config: &TrainConfig, source: &dyn PatchSource, hooks: &TrainHooks<'_>) -> Result<Trained> {
     config.check(source)?;
+    Buffers::keep();
     let model = Model::new(&config.model, source.bands(), config.classes, config.seed)?;
     let LossConfig::CrossEntropy { class_weights, smoothing } = config.loss;
     let loss = CrossEntropy::new(class_weights.weights(&source.class_pixels()), smoothing)?;

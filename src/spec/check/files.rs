@@ -3,6 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
+use rayon::prelude::*;
 
 use crate::spec::suggest::nearest;
 
@@ -50,17 +51,17 @@ pub(super) fn find(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, Miss> {
         message: format!("`{pattern}` is not a glob: {}", error.msg),
         help: Some("`*` and `?` stand for characters, `**` for folders, `[ab]` for one of these".to_owned()),
     })?;
-    let mut files = Vec::new();
+    let mut found = Vec::new();
     for path in paths {
         match path {
-            Ok(path) if path.is_file() => files.push(path),
-            Ok(_) => {}
+            Ok(path) => found.push(path),
             Err(error) => {
                 let message = format!("`{pattern}`: cannot read {}: {}", error.path().display(), error.error());
                 return Err(Miss { message, help: None });
             }
         }
     }
+    let mut files: Vec<PathBuf> = found.into_par_iter().filter(|path| path.is_file()).collect();
     files.sort();
     if files.is_empty() { Err(glob_miss(pattern, &folder, &rest)) } else { Ok(files) }
 }

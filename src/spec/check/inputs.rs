@@ -1,5 +1,6 @@
 //! `inputs:` and `needs:`: what each text refers to, and whether it fits the port.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -18,6 +19,8 @@ use super::stage::{Draft, map_under};
 /// Resolves the connections of all stages.
 pub(super) struct Wiring<'a, 'n> {
     pub(super) drafts: &'a [Draft<'n>],
+    /// Where each name stands in `drafts`, the first where it stands twice.
+    pub(super) positions: HashMap<&'a str, usize>,
     /// The project root; `None`: unknown, paths are not looked for.
     pub(super) root: Option<&'a Path>,
     pub(super) problems: &'a mut Vec<Problem>,
@@ -147,7 +150,7 @@ impl Wiring<'_, '_> {
         }
         let is_file = self.root.is_some_and(|root| root.join(text).is_file());
         let (stage, output) = text.split_once('.').map_or((text, None), |(stage, output)| (stage, Some(output)));
-        match self.drafts.iter().position(|d| d.name() == stage) {
+        match self.positions.get(stage).copied() {
             Some(producer) if is_file => {
                 let message = format!("{label}: `{text}` is a file and `{stage}` is a stage");
                 let outputs = candidates(&self.drafts[producer]);
@@ -274,7 +277,7 @@ impl Wiring<'_, '_> {
         let mut needs = Vec::new();
         for node in nodes {
             let text = node.scalar().map_or("", |s| s.text.as_str());
-            match self.drafts.iter().position(|d| d.name() == text) {
+            match self.positions.get(text).copied() {
                 Some(producer) => {
                     self.edges.push(Edge { from: producer, to: consumer, place: node.place });
                     if !needs.iter().any(|n| n == text) {

@@ -89,7 +89,8 @@ fn stages(
 ) -> Vec<Stage> {
     let around = Surroundings { kinds, root, classes };
     let drafts: Vec<_> = entries.iter().map(|entry| draft(entry, &around, problems)).collect();
-    let mut wiring = Wiring { drafts: &drafts, root, problems, edges: Vec::new() };
+    let positions = drafts.iter().enumerate().rev().map(|(at, draft)| (draft.name(), at)).collect();
+    let mut wiring = Wiring { drafts: &drafts, positions, root, problems, edges: Vec::new() };
     let wires: Vec<_> = (0..drafts.len()).map(|index| (wiring.inputs(index), wiring.needs(index))).collect();
     let edges = wiring.edges;
     cycles(&drafts, &edges, problems);

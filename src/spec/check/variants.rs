@@ -1,5 +1,6 @@
 //! Checks that need the whole pipeline with its variants: how many there are, and the kinds' own checks of each.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::spec::kind::KindSpec;
@@ -32,14 +33,16 @@ pub(super) fn ask_kinds(
     problems: &mut Vec<Problem>,
 ) {
     let sweep = Sweep::new(pipeline);
-    let mut bound = pipeline.clone();
+    let mut bound = Cow::Borrowed(pipeline);
     for (position, (stage, entry)) in pipeline.stages.iter().zip(entries).enumerate() {
         let Some(check) = kinds.iter().find(|k| k.name == stage.uses).and_then(|k| k.check) else { continue };
         let variants = sweep.variants(&stage.name);
         // The same finding in several variants is told once.
         let mut found: BTreeMap<(Place, String, Option<String>), Vec<String>> = BTreeMap::new();
         for variant in &variants {
-            sweep.bind(variant, &stage.name, pipeline, &mut bound);
+            if !sweep.is_empty() {
+                sweep.bind(variant, &stage.name, pipeline, bound.to_mut());
+            }
             let findings = check(&bound, &bound.stages[position]);
             let own = (!findings.is_empty()).then(|| bind_again(entry, sweep.own_index(variant, stage)));
             for finding in findings {

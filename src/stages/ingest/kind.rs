@@ -11,6 +11,7 @@ use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, StageError, StageKind,
     TaskContext, TaskPlan,
 };
+use crate::net::Buffers;
 use crate::spec::{
     Artefact, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, Pipeline, Stage, item_name,
 };
@@ -142,6 +143,7 @@ impl StageKind for Ingest {
     }
 
     fn run(&self, task: &TaskContext<'_>) -> Result<Outcome, StageError> {
+        Buffers::keep();
         let params: IngestParams = read_params(task)?;
         let files =
             SceneFiles { scene: task.input("scene")?, truth: Some(task.input("truth")?), nodata: params.nodata };

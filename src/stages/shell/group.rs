@@ -1,11 +1,17 @@
 //! A command and all that it starts: one process group, which ends as a whole.
 
 use std::io::{self, Write};
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+#[cfg(target_os = "linux")]
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::watchdog::Guarded;
 use crate::engine::Cancel;
@@ -45,13 +51,14 @@ impl Group {
 
     /// Waits for the end of the command; `None` when it was stopped. Nothing of the group is left afterwards.
     pub(super) fn wait(mut self, cancel: &Cancel) -> io::Result<Option<ExitStatus>> {
+        let end = End::of(self.id);
         let mut pause = FIRST_PAUSE;
         while !self.has_ended()? {
             if cancel.is_cancelled() {
                 self.stop()?;
                 return Ok(None);
             }
-            std::thread::sleep(pause);
+            end.wait_at_most(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         // What it left running would go on writing to its outputs.
@@ -97,6 +104,39 @@ fn has_members(group: Pid) -> bool {
         let of_group = fields.nth(1).and_then(|id| id.parse().ok()) == Some(group.as_raw_nonzero().get());
         of_group && !matches!(state, "Z" | "X")
     })
+}
+
+/// Tells of the end of a process at once, where the system can.
+struct End {
+    #[cfg(target_os = "linux")]
+    process: Option<OwnedFd>,
+}
+
+impl End {
+    #[cfg(target_os = "linux")]
+    fn of(id: Pid) -> Self {
+        // Kernels before 5.3 cannot: there the end is looked for every now and then.
+        Self { process: pidfd_open(id, PidfdFlags::empty()).ok() }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn of(_id: Pid) -> Self {
+        Self {}
+    }
+
+    /// Returns when the process has ended or the time is over, whichever comes first; maybe sooner.
+    fn wait_at_most(&self, time: Duration) {
+        #[cfg(target_os = "linux")]
+        if let Some(process) = &self.process {
+            let mut ends = [PollFd::new(process, PollFlags::IN)];
+            let longest = Timespec { tv_sec: 0, tv_nsec: LONGEST_PAUSE.as_nanos() as _ };
+            // Interrupted by a signal: the caller looks again anyway.
+            if poll(&mut ends, Some(&longest)).is_ok() {
+                return;
+            }
+        }
+        std::thread::sleep(time);
+    }
 }
 
 impl Drop for Group {
