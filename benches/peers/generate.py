@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""Writes the scenarios of scenarios.py, a folder a tool: $PEERS/ws/SCENARIO/TOOL.
+
+    benches/peers/generate.py [SCENARIO ...] [--tools TOOL,TOOL]
+"""
+import argparse
+import os
+import shutil
+
+import scenarios
+from tools import PEERS, TIMED, TOOLS
+
+
+def workspace(scenario, tool):
+    return PEERS / "ws" / scenario / tool
+
+
+def tools_for(scenario):
+    return scenarios.FAST if scenario in scenarios.SCALE else TIMED
+
+
+def generate(scenario, tools):
+    base = PEERS / "ws" / scenario
+    shutil.rmtree(base, ignore_errors=True)
+    scenarios.write_inputs(scenario, base / "source/in")
+    stages = scenarios.stages(scenario)
+    for name in tools:
+        folder = workspace(scenario, name)
+        # Links: one copy of the gigabyte is enough, and nobody writes to sources.
+        shutil.copytree(base / "source/in", folder / "in", copy_function=os.link)
+        (folder / "out").mkdir()
+        TOOLS[name].write(stages, folder)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(scenarios.ALL))
+    parser.add_argument("--tools", type=lambda text: text.split(","), help="instead of those that the scenario is meant for")
+    args = parser.parse_args()
+    for scenario in args.scenarios or scenarios.ALL:
+        generate(scenario, args.tools or tools_for(scenario))
+
+
+if __name__ == "__main__":
+    main()
