@@ -116,7 +116,7 @@ impl<'a> Attempt<'a> {
             disk::protect(&self.dir.join("in"))?;
         } else {
             // What is not our own code has none.
-            disk::make_dir(&self.checkpoints)?;
+            self.env.cache.make_checkpoint_dir(self.key, &self.checkpoints)?;
         }
         let start = Instant::now();
         let scores = Scores::default();
@@ -133,6 +133,7 @@ impl<'a> Attempt<'a> {
     /// Makes `in/<slot>` for every input: a link to the file, or a directory of links.
     fn lay_out_inputs(&self) -> Result<BTreeMap<String, PathBuf>, TaskError> {
         let below = self.dir.join("in");
+        let kept = self.env.cache.keep_links(&below, |name| self.target(name))?;
         let mut paths = BTreeMap::new();
         for input in &self.job.record.inputs {
             let path = below.join(input.link_name());
@@ -141,13 +142,25 @@ impl<'a> Attempt<'a> {
             }
             if let Some(file) = self.source_file(input) {
                 self.source_unchanged(file, input.content)?;
-                disk::link(file, &path)?;
-            } else if !self.env.cache.materialise(input.content, &path)? {
+                if !kept.contains(&path) {
+                    disk::link(file, &path)?;
+                }
+            } else if !self.env.cache.materialise(input.content, &path, kept.contains(&path))? {
                 return Err(TaskError::InputGone { slot: input.slot.clone() });
             }
             paths.insert(input.slot.clone(), path);
         }
         Ok(paths)
+    }
+
+    /// Where the link of this name among the inputs must lead; `None`: there is none, or it is no plain link.
+    fn target(&self, name: &str) -> Option<PathBuf> {
+        let input = self.job.record.inputs.iter().find(|input| input.link_name() == name)?;
+        match (self.source_file(input), input.content) {
+            (Some(file), _) => Some(file.to_path_buf()),
+            (None, ContentId::File(digest)) => Some(self.env.cache.file_path(digest)),
+            (None, ContentId::Tree(_)) => None,
+        }
     }
 
     fn source_file(&self, input: &InputRecord) -> Option<&Path> {
@@ -320,7 +333,7 @@ impl<'a> Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        // Little things go when the process's scratch directory goes; see `Cache::retire` for the reason.
+        // Little things go when the process's scratch directory goes; making files right after deleting some is slow on some file systems.
         if self.done.get() && self.env.cache.clear_desk(&self.dir) {
             return;
         }

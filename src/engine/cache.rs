@@ -15,6 +15,7 @@
 //!     pins/                             a file for everything that `cache gc` must leave
 //!     sources                           stat cache: digests of source files
 //!     collector.lock                    held, shared, by runs that look things up; alone by `cache gc`
+//!     tasks.lock                        each task in progress holds a lock on a byte of it
 //!     locks/  tmp/                      of running processes
 //! ```
 
@@ -41,8 +42,8 @@ pub struct Cache {
     internals: PathBuf,
     scratch: OnceLock<Scratch>,
     sources: OnceLock<StatCache>,
-    /// Actions whose lock files and empty checkpoint directories are cleared away when the cache is closed. (Not
-    /// task by task: making files right after deleting some is slow on ext4 without a journal.)
+    /// Actions whose empty checkpoint directories are cleared away when the cache is closed. (Not task by task: making
+    /// files right after deleting some is slow on ext4 without a journal.)
     retired: Mutex<Vec<Key>>,
     /// Directories of attempts, cleared for the next ones.
     pub(super) desks: Mutex<Vec<PathBuf>>,
@@ -132,16 +133,17 @@ impl Cache {
         cancel: &Cancel,
         waiting: impl FnOnce(),
     ) -> Result<Option<FileLock>, CacheError> {
-        FileLock::take(&self.lock_path(key), cancel, waiting)
+        FileLock::wait(|| self.try_lock_action(key), cancel, waiting)
     }
 
-    fn lock_path(&self, key: Key) -> PathBuf {
-        self.internals.join("locks").join(key.0.hex())
+    fn try_lock_action(&self, key: Key) -> Result<Option<FileLock>, CacheError> {
+        FileLock::try_take_place(&self.internals.join("tasks.lock"), key.0.number())
     }
 
-    /// This process has no more to do with an action; its lock has been given back.
-    pub(super) fn retire(&self, key: Key) {
+    /// Makes the directory for a task's checkpoints. It is cleared away at the end if nothing is left in it.
+    pub(super) fn make_checkpoint_dir(&self, key: Key, dir: &Path) -> Result<(), CacheError> {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+        disk::make_dir(dir)
     }
 
     /// Keeps the collector out, together with everyone else who does; given back when dropped.
@@ -194,10 +196,9 @@ impl Drop for Cache {
         let retired = std::mem::take(self.retired.get_mut().unwrap_or_else(PoisonError::into_inner));
         for key in retired {
             // Whoever holds the lock now clears up after itself.
-            if let Ok(Some(lock)) = FileLock::try_take(&self.lock_path(key)) {
+            if let Ok(Some(_lock)) = self.try_lock_action(key) {
                 // Fails when there is a checkpoint in it, as it should.
                 let _ = fs::remove_dir(self.checkpoint_dir(key));
-                lock.remove();
             }
         }
     }

@@ -67,6 +67,12 @@ impl Digest {
         Self::of_reader(File::open(path)?)
     }
 
+    /// A number of 62 bits that stands for the digest where few of them meet.
+    pub(super) fn number(&self) -> u64 {
+        let first = self.0.first_chunk().copied().unwrap_or_default();
+        u64::from_le_bytes(first) >> 2
+    }
+
     /// 64 hexadecimal digits.
     pub fn hex(&self) -> String {
         blake3::Hash::from_bytes(self.0).to_hex().to_string()

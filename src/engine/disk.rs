@@ -128,6 +128,21 @@ pub(super) fn link(target: &Path, path: &Path) -> Result<(), CacheError> {
     std::os::unix::fs::symlink(target, path).map_err(|e| CacheError::at("link", path, e))
 }
 
+/// A symbolic link where there is nothing yet, making its folder on demand.
+pub(super) fn link_new(target: &Path, path: &Path) -> Result<(), CacheError> {
+    point();
+    match std::os::unix::fs::symlink(target, path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            if let Some(parent) = path.parent() {
+                make_dir(parent)?;
+            }
+            std::os::unix::fs::symlink(target, path)
+        }
+        other => other,
+    }
+    .map_err(|e| CacheError::at("link", path, e))
+}
+
 /// Opens a file for appending or locking, making its folder on demand.
 pub(super) fn open_append(path: &Path) -> Result<File, CacheError> {
     let open = || OpenOptions::new().create(true).append(true).read(true).open(path);

@@ -74,7 +74,6 @@ pub fn run_task(job: &TaskJob, env: &TaskEnv<'_>) -> Result<TaskDone, TaskFailed
     let (kind, key) = job.resolve(env.registry).map_err(early)?;
     let lock = env.cache.lock_action(key, env.cancel, || env.watch.waiting()).map_err(|e| early(e.into()))?;
     let Some(_lock) = lock else { return Err(early(TaskError::Cancelled)) };
-    env.cache.retire(key);
     if !job.force
         && let Lookup::Hit(done) = env.cache.lookup(key)
     {

@@ -1,4 +1,4 @@
-//! Operating-system locks: one per action, one per shared index, and one that marks a live scratch directory. A lock
+//! Operating-system locks: one per action (a place in a file), one per shared index, and one that marks a live scratch directory. A lock
 //! dies with its process, so there is nothing to clean up after a crash.
 
 use std::fs::{self, File, TryLockError};
@@ -38,6 +38,34 @@ impl FileLock {
         }
     }
 
+    /// The lock on one place of a file that many locks share, if nobody else has it: no file has to be made and removed
+    /// for it. `place`: 62 bits.
+    #[cfg(target_os = "linux")]
+    pub(super) fn try_take_place(path: &Path, place: u64) -> Result<Option<Self>, CacheError> {
+        use nix::errno::Errno;
+        use nix::fcntl::{FcntlArg, fcntl};
+        let file = disk::open_append(path)?;
+        let one = nix::libc::flock {
+            l_type: nix::libc::F_WRLCK as _,
+            l_whence: nix::libc::SEEK_SET as _,
+            l_start: place as _,
+            l_len: 1,
+            l_pid: 0,
+        };
+        // Of the open file, not of the process: two threads exclude each other, too.
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&one)) {
+            Ok(_) => Ok(Some(Self { _file: file, path: path.to_path_buf() })),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            Err(e) => Err(CacheError::at("lock", path, e.into())),
+        }
+    }
+
+    /// The same with a file for each place, where files have no such locks.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn try_take_place(path: &Path, place: u64) -> Result<Option<Self>, CacheError> {
+        Self::try_take(&path.with_extension(format!("{place:016x}")))
+    }
+
     /// A lock that others may hold as well, but not together with an exclusive one. Its file stays.
     pub(super) fn take_shared(path: &Path) -> Result<Self, CacheError> {
         loop {
@@ -56,11 +84,15 @@ impl FileLock {
         let _ = fs::remove_file(&self.path);
     }
 
-    /// The lock, waiting for it; `None` when the run was cancelled meanwhile. `waiting` is called once if it has to wait.
-    pub(super) fn take(path: &Path, cancel: &Cancel, waiting: impl FnOnce()) -> Result<Option<Self>, CacheError> {
+    /// A lock, waiting for it; `None` when the run was cancelled meanwhile. `waiting` is called once if it has to wait.
+    pub(super) fn wait(
+        try_take: impl Fn() -> Result<Option<Self>, CacheError>,
+        cancel: &Cancel,
+        waiting: impl FnOnce(),
+    ) -> Result<Option<Self>, CacheError> {
         let mut waiting = Some(waiting);
         loop {
-            if let Some(lock) = Self::try_take(path)? {
+            if let Some(lock) = try_take()? {
                 return Ok(Some(lock));
             }
             if cancel.is_cancelled() {
@@ -179,8 +211,23 @@ mod tests {
             std::thread::sleep(Duration::from_millis(60));
             other.cancel();
         });
-        assert!(FileLock::take(&path, &cancel, || told.set(told.get() + 1)).unwrap().is_none());
+        assert!(FileLock::wait(|| FileLock::try_take(&path), &cancel, || told.set(told.get() + 1)).unwrap().is_none());
         assert_eq!(told.get(), 1);
+    }
+
+    #[test]
+    fn places_of_a_file_are_locks_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/tasks.lock");
+        let place = |n| FileLock::try_take_place(&path, n).unwrap();
+        let first = place(7).unwrap();
+        let far = place(u64::MAX >> 2).unwrap();
+        assert!(place(7).is_none() && place(u64::MAX >> 2).is_none());
+        assert!(place(8).is_some());
+        std::thread::scope(|scope| assert!(scope.spawn(|| place(7).is_none()).join().unwrap()));
+        drop(first);
+        assert!(place(7).is_some());
+        drop(far);
     }
 
     #[test]

@@ -190,11 +190,14 @@ impl Cache {
 
     /// Makes content appear at `path` for reading: a link to the stored file, or a directory of such links.
     /// Executable files are copied, because stored files are not executable. `false`: it is no longer there.
-    pub(super) fn materialise(&self, content: ContentId, path: &Path) -> Result<bool, CacheError> {
+    /// `linked`: the link to a file stands there already.
+    pub(super) fn materialise(&self, content: ContentId, path: &Path, linked: bool) -> Result<bool, CacheError> {
         match content {
             ContentId::File(digest) => {
                 let stored = self.file_path(digest);
-                disk::link(&stored, path)?;
+                if !linked {
+                    disk::link(&stored, path)?;
+                }
                 Ok(stored.exists())
             }
             ContentId::Tree(digest) => match self.tree(digest) {

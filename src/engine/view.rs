@@ -127,6 +127,7 @@ fn place_link(cache: &Cache, target: &Path, path: &Path) -> Result<(), CacheErro
     }
     if !path.is_symlink() {
         clear(cache, path)?;
+        return disk::link_new(&relative_target(cache, target, path), path);
     }
     let temporary = disk::fresh(cache.scratch()?, "link");
     disk::link(&relative_target(cache, target, path), &temporary)?;
