@@ -4,7 +4,7 @@
 #
 #     cargo build --release && benches/peers/setup.sh && benches/peers/compare.sh > peers.md
 #
-# PEERS=~/.cache/s2pipe-peers (3 GB)   S2PIPE=target/release/s2pipe   JOBS=2
+# PEERS=~/.cache/s2pipe-peers   WORKSPACE=$PEERS/ws (3 GB)   S2PIPE=target/release/s2pipe   JOBS=2
 # Progress, each call's spread and what each tool said go to standard error.
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the scenarios of scenarios.py, a folder a tool: $PEERS/ws/SCENARIO/TOOL.
+"""Writes the scenarios of scenarios.py, a folder a tool: $WORKSPACE/SCENARIO/TOOL.
 
     benches/peers/generate.py [SCENARIO ...] [--tools TOOL,TOOL]
 """
@@ -8,11 +8,11 @@ import os
 import shutil
 
 import scenarios
-from tools import PEERS, TIMED, TOOLS
+from tools import TIMED, TOOLS, WORKSPACE, throw_away
 
 
 def workspace(scenario, tool):
-    return PEERS / "ws" / scenario / tool
+    return WORKSPACE / scenario / tool
 
 
 def tools_for(scenario):
@@ -20,8 +20,9 @@ def tools_for(scenario):
 
 
 def generate(scenario, tools):
-    base = PEERS / "ws" / scenario
-    shutil.rmtree(base, ignore_errors=True)
+    base = WORKSPACE / scenario
+    if base.exists():
+        throw_away([base])
     scenarios.write_inputs(scenario, base / "source/in")
     stages = scenarios.stages(scenario)
     for name in tools:

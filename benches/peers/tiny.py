@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 
 from scenarios import Stage
-from tools import PEERS, Tool
+from tools import WORKSPACE, Tool
 
 PARTIAL = "HALF"
 SLOW = 4  # seconds
@@ -38,7 +38,7 @@ class Seen:
 class Project:
     def __init__(self, tool: Tool, name: str):
         self.tool = tool
-        self.base = PEERS / "ws/tiny" / f"{tool.name}-{name}"
+        self.base = WORKSPACE / "tiny" / f"{tool.name}-{name}"
         self.folder = self.base / "project"
         self.side = self.base / "side"
         shutil.rmtree(self.base, ignore_errors=True)

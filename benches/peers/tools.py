@@ -12,7 +12,8 @@ import writers
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
 PEERS = pathlib.Path(os.environ.get("PEERS", "~/.cache/s2pipe-peers")).expanduser().resolve()
 S2PIPE = str(pathlib.Path(os.environ.get("S2PIPE", REPOSITORY / "target/release/s2pipe")).resolve())
-TRASH = PEERS / "ws/trash"
+WORKSPACE = pathlib.Path(os.environ.get("WORKSPACE", PEERS / "ws")).resolve()
+TRASH = WORKSPACE / "trash"
 JOBS = os.environ.get("JOBS", "2")
 
 os.environ.update(
@@ -48,12 +49,7 @@ class Tool:
 
     def wipe(self, folder):
         """Leaves the pipeline and its sources, nothing else."""
-        # Moved, not deleted: on ext4 without a journal, making files is slow for minutes after many were deleted.
-        TRASH.mkdir(parents=True, exist_ok=True)
-        aside = pathlib.Path(tempfile.mkdtemp(dir=TRASH))
-        for name in ["out", *self.keeps]:
-            for path in folder.glob(name):
-                path.rename(aside / path.name)
+        throw_away(path for name in ["out", *self.keeps] for path in folder.glob(name))
         (folder / "out").mkdir()
 
     def is_there(self):
@@ -76,6 +72,14 @@ TOOLS = {tool.name: tool for tool in [
 ]}
 # moon+outputs differs from moon in what it does, not in how fast it is.
 TIMED = [name for name in TOOLS if name != "moon+outputs"]
+
+
+def throw_away(paths):
+    """Moves, and does not delete: ext4 without a journal searches long for a free inode after many were deleted."""
+    TRASH.mkdir(parents=True, exist_ok=True)
+    aside = pathlib.Path(tempfile.mkdtemp(dir=TRASH))
+    for path in list(paths):
+        path.rename(aside / path.name)
 
 
 def call(tool, mode, folder, goal="", **options):
