@@ -1,6 +1,8 @@
 //! The commands, their output and the exit codes.
 
 mod args;
+mod args_cache;
+mod args_runs;
 mod commands;
 mod exit;
 mod failure;
@@ -14,7 +16,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use args::{CacheCommand, Cli, Command, RunsCommand, TaskCommand, Verbosity};
+use args::{Cli, Command, TaskCommand, Verbosity};
+use args_cache::CacheCommand;
+use args_runs::RunsCommand;
 use failure::Failure;
 
 pub use exit::{FAILED, FINE, INTERRUPTED, STALE, USAGE};

@@ -1,7 +1,7 @@
 //! From a checked pipeline's stages to tasks: each stage's kind splits it, and what the tasks refer to is looked up.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::error::GraphError;
@@ -177,6 +177,13 @@ impl<'p> Expander<'p> {
             };
             let ext = path.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned());
             inputs.push(TaskInput { slot: slot.clone(), ext, from });
+        }
+        let slots: HashSet<&str> = inputs.iter().map(|i| i.slot.as_str()).collect();
+        if slots.len() < inputs.len() {
+            // `a.txt` and `a.csv`, say: both would be `a`.
+            let twice = |i: &&TaskInput| inputs.iter().filter(|other| other.slot == i.slot).count() > 1;
+            let name = inputs.iter().find(twice).map_or_else(String::new, |i| i.slot.clone());
+            return Err(GraphError::Clash { stage: stage.name.clone(), what: "inputs", name });
         }
         check_disjoint(stage, "inputs", inputs.iter().map(|i| link_name(&i.slot, &i.ext)))?;
         let reads = sorted(inputs.iter().filter_map(|i| match i.from {

@@ -3,6 +3,8 @@
 //! One thread (the caller's) decides; each running task has a thread of its own. Which tasks run side by side never
 //! changes what they leave.
 
+mod vanished;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -10,7 +12,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, Scope};
 use std::time::Instant;
 
-use super::action::Lookup;
 use super::attempt::panic_message;
 use super::budget::Budget;
 use super::cancel::Cancel;
@@ -31,9 +32,6 @@ use crate::spec::Cpus;
 
 /// Stack of a task's thread: kinds may recurse deeper than the usual 2 MiB allow.
 const STACK: usize = 16 << 20;
-
-/// A task whose inputs vanish this often while it waits for them fails: somebody is emptying the cache.
-const MOST_AGAIN: u8 = 3;
 
 /// What a run has around it.
 pub(super) struct Around<'a> {
@@ -364,45 +362,6 @@ impl<'a> Scheduler<'a> {
             }
         }
         self.settle(free);
-    }
-
-    /// A task found an input gone that was in the cache before (collected, removed by hand): what made it runs again and
-    /// the task waits for that. `false`: nothing is missing after all, or this has been tried too often.
-    fn make_again(&mut self, id: TaskId, free: &mut VecDeque<TaskId>) -> bool {
-        let graph = self.survey.graph;
-        let is_gone = |up: &TaskId| match &self.survey.states[*up] {
-            State::Made(made) => !matches!(self.survey.cache.lookup(made.key), Lookup::Hit(_)),
-            _ => self.ends[*up].is_none(),
-        };
-        let gone: Vec<TaskId> = graph.tasks[id].reads.iter().copied().filter(is_gone).collect();
-        self.again[id] += 1;
-        if gone.is_empty() || self.again[id] > MOST_AGAIN {
-            return false;
-        }
-        for &up in &gone {
-            // Another task may have missed it first.
-            let State::Made(made) = &self.survey.states[up] else { continue };
-            let (key, reasons) = (Some(made.key), vec![Reason::Evicted { output: None }]);
-            self.survey.states[up] = State::Must { key, reasons };
-            self.open[graph.tasks[up].stage] += 1;
-            self.ends[up] = None;
-            if !self.wait_for_inputs(up) {
-                free.push_back(up);
-            }
-        }
-        self.wait_for_inputs(id);
-        true
-    }
-
-    /// Makes a task wait for those that it reads and that are not made (any more). `false`: there are none.
-    fn wait_for_inputs(&mut self, id: TaskId) -> bool {
-        let made = |up: &TaskId| matches!(self.survey.states[*up], State::Made(_));
-        let unmade: Vec<TaskId> = self.survey.graph.tasks[id].reads.iter().copied().filter(|up| !made(up)).collect();
-        self.waits[id] += unmade.len();
-        for up in &unmade {
-            self.readers[*up].push(id);
-        }
-        !unmade.is_empty()
     }
 
     /// What is not over by now is skipped.

@@ -1,7 +1,8 @@
 //! `s2pipe cache du|gc|verify|pin|unpin`: keeping the cache in order.
 
 use super::cache::not_found;
-use crate::cli::args::{CacheDir, GcArgs};
+use crate::cli::args::CacheDir;
+use crate::cli::args_cache::GcArgs;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Align, Table, bytes, print, print_json};

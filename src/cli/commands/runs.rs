@@ -1,7 +1,8 @@
 //! `s2pipe runs`, `runs show`: the memory of runs.
 
 use super::cache::not_found;
-use crate::cli::args::{CacheDir, RunsListArgs};
+use crate::cli::args::CacheDir;
+use crate::cli::args_runs::RunsListArgs;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Align, Table, print, print_json};
 use crate::cli::project::standalone_cache;

@@ -1,7 +1,8 @@
 //! `s2pipe verify --rerun STAGE`: determinism on demand.
 
 use super::run::{engine_failure, read_device, stop_on_signals};
-use crate::cli::args::{Verbosity, VerifyArgs};
+use crate::cli::args::Verbosity;
+use crate::cli::args_runs::VerifyArgs;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Terminal, print, print_json};
