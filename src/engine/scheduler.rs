@@ -3,15 +3,17 @@
 //! One thread (the caller's) decides; each running task has a thread of its own. Which tasks run side by side never
 //! changes what they leave.
 
+mod crew;
 mod vanished;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{Builder, Scope};
+use std::thread::Scope;
 use std::time::Instant;
 
+use self::crew::Crew;
 use super::attempt::panic_message;
 use super::budget::Budget;
 use super::cancel::Cancel;
@@ -29,9 +31,6 @@ use super::survey::{Made, State, Survey};
 use super::task_error::TaskError;
 use super::view::Publisher;
 use crate::spec::Cpus;
-
-/// Stack of a task's thread: kinds may recurse deeper than the usual 2 MiB allow.
-const STACK: usize = 16 << 20;
 
 /// What a run has around it.
 pub(super) struct Around<'a> {
@@ -156,9 +155,10 @@ impl<'a> Scheduler<'a> {
     where
         'a: 's,
     {
+        let mut crew = Crew::new();
         loop {
             while let Some(id) = self.next() {
-                self.launch(scope, sender, id);
+                self.launch(scope, &mut crew, sender, id);
             }
             // Shown when what waited for it is on its way.
             for id in std::mem::take(&mut self.unpublished) {
@@ -258,7 +258,7 @@ impl<'a> Scheduler<'a> {
         Some(id)
     }
 
-    fn launch<'s>(&mut self, scope: &'s Scope<'s, '_>, sender: &Sender<Report>, id: TaskId)
+    fn launch<'s>(&mut self, scope: &'s Scope<'s, '_>, crew: &mut Crew<'s>, sender: &Sender<Report>, id: TaskId)
     where
         'a: 's,
     {
@@ -288,7 +288,7 @@ impl<'a> Scheduler<'a> {
             // The receiver outlives every task's thread.
             let _ = sender.send((id, begun, result));
         };
-        if let Err(e) = Builder::new().stack_size(STACK).spawn_scoped(scope, body) {
+        if let Err(e) = crew.run(scope, self.running, Box::new(body)) {
             let error = TaskError::Failed {
                 message: format!("cannot start a thread: {e}"),
                 help: Some("run with fewer jobs (`-j`)".into()),
