@@ -192,6 +192,8 @@ fn expansion_errors_name_the_stage() {
     let twice = [p.write("x/s.tif", "1"), p.write("y/s.tif", "2")];
     assert!(error(vec![stage("a", "each").files("in", &twice).done()]).contains("two outputs called \"s.txt\""));
     assert!(error(vec![stage("a", "concat").files("in", &twice).done()]).contains("two inputs called \"in/s.tif\""));
+    let alike = [p.write("x/s.tif", "1"), p.write("x/s.csv", "2")];
+    assert!(error(vec![stage("a", "concat").files("in", &alike).done()]).contains("two inputs called \"in/s\""));
     let mut pipeline = p.pipeline(vec![]);
     pipeline.name = ".s2pipe".into();
     assert!(matches!(Graph::expand(&pipeline, &registry), Err(GraphError::BadPipelineName(_))));

@@ -178,6 +178,7 @@ impl<'p> Expander<'p> {
             let ext = path.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned());
             inputs.push(TaskInput { slot: slot.clone(), ext, from });
         }
+        check_disjoint(stage, "inputs", inputs.iter().map(|i| link_name(&i.slot, &i.ext)))?;
         let slots: HashSet<&str> = inputs.iter().map(|i| i.slot.as_str()).collect();
         if slots.len() < inputs.len() {
             // `a.txt` and `a.csv`, say: both would be `a`.
@@ -185,7 +186,6 @@ impl<'p> Expander<'p> {
             let name = inputs.iter().find(twice).map_or_else(String::new, |i| i.slot.clone());
             return Err(GraphError::Clash { stage: stage.name.clone(), what: "inputs", name });
         }
-        check_disjoint(stage, "inputs", inputs.iter().map(|i| link_name(&i.slot, &i.ext)))?;
         let reads = sorted(inputs.iter().filter_map(|i| match i.from {
             TaskSource::Task { task, .. } => Some(task),
             TaskSource::File(_) => None,
