@@ -1,5 +1,4 @@
 //! The budget of a run, on the whole job.
-#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 mod project;
 

@@ -1,5 +1,4 @@
 //! The memory of runs and the upkeep of the cache, as a person uses them.
-#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 mod project;
 

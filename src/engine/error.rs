@@ -267,7 +267,7 @@ impl PlanError {
     }
 }
 
-/// A run cannot be started or its records cannot be written. What a single task does wrong is a [`TaskError`] and
+/// A run cannot be started or its records cannot be written. What a single task does wrong is a [`TaskError`](super::TaskError) and
 /// ends up in the run's summary instead.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
