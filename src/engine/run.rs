@@ -171,6 +171,7 @@ fn summarise(
         seconds: start.elapsed().as_secs_f64(),
         stages,
         failures: failures.collect(),
+        why: scheduler.why.iter().map(|(id, reasons)| (graph.label(*id), reasons.clone())).collect(),
         cut_short: (0..graph.tasks.len()).filter(is_cut).map(|id| graph.label(id)).collect(),
     }
 }

@@ -57,6 +57,8 @@ pub(super) struct Scheduler<'a> {
     pub(super) survey: Survey<'a>,
     pub(super) ends: Vec<Option<TaskEnd>>,
     pub(super) failures: Vec<(TaskId, TaskFailed)>,
+    /// What had to run, and why, in the order in which that was found out.
+    pub(super) why: Vec<(TaskId, Vec<String>)>,
     around: &'a Around<'a>,
     publisher: Publisher,
     /// Made, and not yet in the readable view.
@@ -109,6 +111,7 @@ impl<'a> Scheduler<'a> {
         Self {
             ends: vec![None; graph.tasks.len()],
             failures: Vec::new(),
+            why: Vec::new(),
             publisher: Publisher::new(),
             unpublished: Vec::new(),
             waits,
@@ -209,6 +212,7 @@ impl<'a> Scheduler<'a> {
             } else {
                 if let State::Must { reasons, .. } = &self.survey.states[id] {
                     self.around.observer.event(&Event::TaskQueued { name: name(self.survey.graph, id), reasons });
+                    self.why.push((id, reasons.iter().map(ToString::to_string).collect()));
                 }
                 self.ready.insert(id);
             }

@@ -26,6 +26,9 @@ pub struct RunSummary {
     pub stages: Vec<StageSummary>,
     /// What failed, in the order of events.
     pub failures: Vec<Failure>,
+    /// Why each task that had to run had to, by `stage/task`: `model.width 24 -> 32`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub why: BTreeMap<String, Vec<String>>,
     /// Tasks that the budget cut short, as `stage/task`.
     pub cut_short: Vec<String>,
 }

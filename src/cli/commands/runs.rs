@@ -47,16 +47,20 @@ fn end(run: &RunInfo) -> String {
     format!("{}{pinned}", run.end.word())
 }
 
-/// The first score of the last stage that has one: `evaluate jaccard 0.797`; with variants, how many.
+/// The first score of the last stage that has one, the highest of its variants: `evaluate jaccard 0.797`.
 fn headline(summary: &RunSummary) -> Option<String> {
     let stage = summary.stages.iter().rev().find(|stage| !stage.scores.is_empty())?;
-    let (_, scores) = stage.scores.iter().next()?;
-    let (name, value) = scores.get_key_value("jaccard").or_else(|| scores.iter().next())?;
-    let more = match stage.scores.len() {
+    let name = stage.scores.values().find_map(|scores| match scores.contains_key("jaccard") {
+        true => Some("jaccard"),
+        false => scores.keys().next().map(String::as_str),
+    })?;
+    let values = || stage.scores.values().filter_map(|scores| scores.get(name));
+    let best = values().copied().fold(f64::NEG_INFINITY, f64::max);
+    let of = match values().count() {
         1 => String::new(),
-        n => format!(" and {} more", n - 1),
+        n => format!(", the highest of {n}"),
     };
-    Some(format!("{} {name} {value:.3}{more}", stage.name))
+    Some(format!("{} {name} {best:.3}{of}", stage.name))
 }
 
 /// Shows one run.
@@ -80,6 +84,12 @@ fn as_text(run: &RunRecord) -> String {
     if let Some(summary) = &run.info.summary {
         text += &stages(summary);
         text += &scores(summary);
+        if !summary.why.is_empty() {
+            text += "\nran because\n";
+            let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
+            summary.why.iter().for_each(|(task, why)| table.row([task.clone(), why.join("; ")]));
+            text += &table.render("  ");
+        }
         if !summary.cut_short.is_empty() {
             text += &format!("\ncut short by the budget: {}\n", summary.cut_short.join(", "));
         }

@@ -19,6 +19,7 @@ pub(in crate::cli) fn summary_json(summary: &RunSummary) -> Value {
         "seconds": rounded(summary.seconds),
         "stages": stages,
         "failures": summary.failures,
+        "why": summary.why,
         "cut_short": summary.cut_short,
     })
 }
