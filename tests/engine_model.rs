@@ -74,13 +74,13 @@ fn happen(what: Happening, p: &Project, model: &Model, random: &mut Random) -> b
     };
     match what {
         Happening::Run => {}
-        Happening::Killed => count_kill(start(p.root(), Some(1 + random.below(80)))),
+        Happening::Killed => count_kill(start(p.root(), Some(1 + random.below(30)))),
         Happening::Together => {
             all_well((0..3).map(|_| start(p.root(), None)).collect());
             return true;
         }
         Happening::OneOfTwoKilled => {
-            let victim = start(p.root(), Some(1 + random.below(80)));
+            let victim = start(p.root(), Some(1 + random.below(30)));
             all_well(vec![start(p.root(), None)]);
             count_kill(victim);
         }
@@ -154,7 +154,8 @@ fn undisturbed_histories_do_each_thing_once() {
 fn histories_with_kills_and_runs_at_once_lose_nothing() {
     let what = [Happening::Run, Happening::Killed, Happening::Together, Happening::OneOfTwoKilled];
     histories(100..106, 8, &what, true);
-    assert!(KILLED.load(Ordering::Relaxed) >= 10, "too few processes died");
+    let killed = KILLED.load(Ordering::Relaxed);
+    assert!(killed >= 5, "only {killed} processes died");
 }
 
 #[test]
