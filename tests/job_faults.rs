@@ -9,21 +9,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use project::{Project, Running};
+use project::{Project, Running, read, shell};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-
-/// A project with a pipeline of its own and a text file.
-fn shell(stages: &str) -> Project {
-    let project = Project::fresh();
-    fs::write(project.path("words.txt"), "soil\nwater\nair\n").unwrap();
-    project.write_pipeline(&format!("name: landcover\nstages:\n{stages}"));
-    project
-}
-
-fn read(project: &Project, artefact: &str) -> String {
-    fs::read_to_string(project.path(&format!("cache/landcover/{artefact}"))).unwrap()
-}
 
 /// A number of seconds to sleep that no other process has among its arguments.
 fn unique() -> String {

@@ -1,26 +1,12 @@
 //! Commands as stages: what they see, what they must leave, and what can be done with it.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
-
 mod project;
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use project::{PIPELINE, Project, Ran, command, finish};
+use project::{PIPELINE, Project, Ran, command, finish, read, shell};
 use s2pipe::raster::Reader;
-
-/// A project with a pipeline of its own and a text file.
-fn shell(stages: &str) -> Project {
-    let project = Project::fresh();
-    fs::write(project.path("words.txt"), "soil\nwater\nair\n").unwrap();
-    project.write_pipeline(&format!("name: landcover\nstages:\n{stages}"));
-    project
-}
-
-fn read(project: &Project, artefact: &str) -> String {
-    fs::read_to_string(project.path(&format!("cache/landcover/{artefact}"))).unwrap()
-}
 
 const SORT: &str = "
   sort:

@@ -173,7 +173,7 @@ impl Graph {
 }
 
 /// `stage/task`, or `stage` for the only task of a stage.
-pub(super) fn label(stage: &str, task: &str) -> String {
+pub fn label(stage: &str, task: &str) -> String {
     if task.is_empty() { stage.to_owned() } else { format!("{stage}/{task}") }
 }
 

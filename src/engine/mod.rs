@@ -59,7 +59,7 @@ pub use draw::{graph_dot, graph_mermaid, graph_text};
 pub use error::{CacheError, EngineError, GraphError, PlanError, QueryError};
 pub use event::{Event, Observer, TaskName, TaskStatus};
 pub use executor::{TaskDone, TaskEnv, TaskFailed, TaskWatch, run_task};
-pub use graph::{Graph, OutputItem, StageId, StageNode, TaskId, TaskInput, TaskNode, TaskSource};
+pub use graph::{Graph, OutputItem, StageId, StageNode, TaskId, TaskInput, TaskNode, TaskSource, label};
 pub use job::TaskJob;
 pub use lineage::Lineage;
 pub use pins::Pin;

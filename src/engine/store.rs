@@ -126,19 +126,7 @@ impl Cache {
     }
 
     fn put_tree(&self, name: &str, dir: &Path, sync: Sync) -> Result<Tree, TaskError> {
-        let mut found = Vec::new();
-        collect(name, dir, Path::new(""), &mut found)?;
-        let entries: Result<Vec<TreeEntry>, TaskError> = found
-            .into_par_iter()
-            .map(|(path, kind)| {
-                let (digest, bytes) = match kind {
-                    EntryKind::EmptyDir => (Digest::of(b""), 0),
-                    _ => self.put_file(&dir.join(&path), sync)?,
-                };
-                Ok(TreeEntry { kind, digest, bytes, path })
-            })
-            .collect();
-        entries.map(Tree::new)
+        tree_of(name, dir, |path| self.put_file(path, sync))
     }
 
     /// What a file or directory outside the store holds, without taking it in.
@@ -147,19 +135,7 @@ impl Cache {
         if !path.is_dir() {
             return Ok((ContentId::File(digest(path)?.0), Tree::default()));
         }
-        let mut found = Vec::new();
-        collect(name, path, Path::new(""), &mut found)?;
-        let entries: Result<Vec<TreeEntry>, TaskError> = found
-            .into_par_iter()
-            .map(|(below, kind)| {
-                let (digest, bytes) = match kind {
-                    EntryKind::EmptyDir => (Digest::of(b""), 0),
-                    _ => digest(&path.join(&below))?,
-                };
-                Ok(TreeEntry { kind, digest, bytes, path: below })
-            })
-            .collect();
-        let tree = Tree::new(entries?);
+        let tree = tree_of(name, path, digest)?;
         Ok((ContentId::Tree(Tree::digest_of_record(tree.record().as_bytes())), tree))
     }
 
@@ -232,6 +208,27 @@ impl Cache {
         }
         Ok(true)
     }
+}
+
+/// The tree record of a directory outside the store; `take` gives digest and bytes of each of its files.
+fn tree_of(
+    name: &str,
+    dir: &Path,
+    take: impl Fn(&Path) -> Result<(Digest, u64), CacheError> + std::marker::Sync,
+) -> Result<Tree, TaskError> {
+    let mut found = Vec::new();
+    collect(name, dir, Path::new(""), &mut found)?;
+    let entries: Result<Vec<TreeEntry>, TaskError> = found
+        .into_par_iter()
+        .map(|(path, kind)| {
+            let (digest, bytes) = match kind {
+                EntryKind::EmptyDir => (Digest::of(b""), 0),
+                _ => take(&dir.join(&path))?,
+            };
+            Ok(TreeEntry { kind, digest, bytes, path })
+        })
+        .collect();
+    entries.map(Tree::new)
 }
 
 /// Lists what is below a directory, relative to it.

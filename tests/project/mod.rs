@@ -120,6 +120,19 @@ impl Project {
     }
 }
 
+/// A project with a pipeline of its own and a text file.
+pub(crate) fn shell(stages: &str) -> Project {
+    let project = Project::fresh();
+    fs::write(project.path("words.txt"), "soil\nwater\nair\n").unwrap();
+    project.write_pipeline(&format!("name: landcover\nstages:\n{stages}"));
+    project
+}
+
+/// The text of an artefact in the readable view.
+pub(crate) fn read(project: &Project, artefact: &str) -> String {
+    fs::read_to_string(project.path(&format!("cache/landcover/{artefact}"))).unwrap()
+}
+
 /// What a finished program left.
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,

@@ -6,7 +6,7 @@ use crate::cli::args_runs::RunsListArgs;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Align, Table, print, print_json};
 use crate::cli::project::standalone_cache;
-use crate::engine::{RunInfo, RunRecord, RunSummary, parameters};
+use crate::engine::{RunInfo, RunRecord, RunSummary, label, parameters};
 
 /// Lists runs, the newest first.
 pub(in crate::cli) fn runs_list(args: &RunsListArgs) -> Result<(), Failure> {
@@ -94,7 +94,7 @@ fn as_text(run: &RunRecord) -> String {
             text += &format!("\ncut short by the budget: {}\n", summary.cut_short.join(", "));
         }
         for failure in &summary.failures {
-            text += &format!("\nfailed: {}: {}\n", full_name(&failure.stage, &failure.task), failure.message);
+            text += &format!("\nfailed: {}: {}\n", label(&failure.stage, &failure.task), failure.message);
             if let Some(log) = &failure.log {
                 text += &format!("  log: {}\n", log.display());
             }
@@ -143,14 +143,10 @@ fn scores(summary: &RunSummary) -> String {
     for stage in &summary.stages {
         for (task, scores) in &stage.scores {
             for (name, value) in scores {
-                table.row([full_name(&stage.name, task), name.clone(), format!("{value:.4}")]);
+                table.row([label(&stage.name, task), name.clone(), format!("{value:.4}")]);
                 any = true;
             }
         }
     }
     if any { format!("\nscores\n{}", table.render("  ")) } else { String::new() }
-}
-
-fn full_name(stage: &str, task: &str) -> String {
-    if task.is_empty() { stage.to_owned() } else { format!("{stage}/{task}") }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::cli::args::Verbosity;
-use crate::engine::{Event, Failure, Observer, Progress, RunSummary, TaskName, TaskStatus};
+use crate::engine::{Event, Failure, Observer, Progress, RunSummary, TaskName, TaskStatus, label};
 
 /// Without a terminal, a running task is mentioned at most this often.
 const PLAIN_PAUSE: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ impl Terminal {
     /// Says what failed, with advice and the end of the log.
     pub(in crate::cli) fn failures(&self, summary: &RunSummary) {
         for failure in &summary.failures {
-            eprintln!("error: {}: {}", full_name(&failure.stage, &failure.task), failure.message);
+            eprintln!("error: {}: {}", label(&failure.stage, &failure.task), failure.message);
             if let Some(help) = &failure.help {
                 eprintln!("help: {help}");
             }
@@ -162,11 +162,7 @@ fn said_before(failure: &Failure) -> &[String] {
 }
 
 fn task_name(name: &TaskName<'_>) -> String {
-    full_name(name.stage, name.task)
-}
-
-fn full_name(stage: &str, task: &str) -> String {
-    if task.is_empty() { stage.to_owned() } else { format!("{stage}/{task}") }
+    label(name.stage, name.task)
 }
 
 fn style(template: &str) -> ProgressStyle {
