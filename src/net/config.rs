@@ -1,6 +1,9 @@
 //! The configuration of a training, as the `train` stage's parameters give it.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::augment::AugmentConfig;
 use super::models::ModelConfig;
@@ -21,7 +24,7 @@ pub struct TrainConfig {
     /// Passes over the training patches.
     pub epochs: usize,
     /// Patches a step.
-    pub batch: usize,
+    pub batch: BatchSize,
     /// Steps an epoch, where an epoch is not to be one pass over the patches.
     #[serde(default)]
     pub steps_per_epoch: Option<usize>,
@@ -47,10 +50,107 @@ pub struct TrainConfig {
     pub evaluate_every: usize,
     /// Seed of weights, order and augmentation.
     pub seed: u64,
+    /// What activations are computed in on a GPU.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Whether a GPU gives the same bits every time, at the cost of some speed. The CPU always does.
+    #[serde(default = "always")]
+    pub deterministic: bool,
 }
 
 const fn every_epoch() -> usize {
     1
+}
+
+const fn always() -> bool {
+    true
+}
+
+/// What activations are computed in on a GPU. Weights, statistics and losses are f32 with all of them, and the CPU computes
+/// everything in f32.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// [`Precision::Bf16`] where the GPU has it in its tensor cores (compute capability 8.0 or newer), else
+    /// [`Precision::F32`].
+    #[default]
+    Auto,
+    /// f32 throughout.
+    F32,
+    /// f32 numbers, whose convolutions may round factors to TF32.
+    Tf32,
+    /// bfloat16.
+    Bf16,
+}
+
+/// How many patches a step takes. Written as the number, or as `auto`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BatchSize {
+    /// [`BatchSize::AUTO`] patches, in parts where memory is short.
+    Auto,
+    /// This many, at once.
+    Patches(usize),
+}
+
+impl BatchSize {
+    /// What [`BatchSize::Auto`] takes.
+    pub const AUTO: usize = 8;
+
+    /// The word for [`BatchSize::Auto`].
+    const WORD: &str = "auto";
+
+    /// Patches a step.
+    pub const fn patches(self) -> usize {
+        match self {
+            Self::Auto => Self::AUTO,
+            Self::Patches(patches) => patches,
+        }
+    }
+
+    /// Whether a step may be computed in parts, their gradients added up, where its patches do not fit into memory at
+    /// once. Batch normalisation then sees a part at a time, so it is nothing to do unasked.
+    pub const fn may_split(self) -> bool {
+        matches!(self, Self::Auto)
+    }
+}
+
+impl Serialize for BatchSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str(Self::WORD),
+            Self::Patches(patches) => patches.serialize(serializer),
+        }
+    }
+}
+
+/// By hand, so that what is neither is refused with both named.
+impl<'de> Deserialize<'de> for BatchSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_any(BatchSizeVisitor)
+    }
+}
+
+struct BatchSizeVisitor;
+
+impl Visitor<'_> for BatchSizeVisitor {
+    type Value = BatchSize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a number of patches or \"{}\"", BatchSize::WORD)
+    }
+
+    fn visit_u64<E: de::Error>(self, patches: u64) -> std::result::Result<BatchSize, E> {
+        usize::try_from(patches)
+            .map(BatchSize::Patches)
+            .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(patches), &self))
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> std::result::Result<BatchSize, E> {
+        if word == BatchSize::WORD {
+            return Ok(BatchSize::Auto);
+        }
+        Err(E::invalid_value(de::Unexpected::Str(word), &self))
+    }
 }
 
 /// The optimiser.
@@ -132,7 +232,7 @@ impl TrainConfig {
             format!("the patches count pixels of {counts} classes, the configuration has {}", self.classes)
         } else if self.epochs == 0 {
             "epochs is 1 or more, found 0".into()
-        } else if self.batch == 0 {
+        } else if self.batch.patches() == 0 {
             "batch is 1 or more, found 0".into()
         } else if self.steps_per_epoch == Some(0) {
             "steps_per_epoch is 1 or more, found 0".into()
@@ -154,7 +254,7 @@ impl TrainConfig {
 
     /// Training samples of an epoch, for a source of `patches` training patches.
     pub fn samples_per_epoch(&self, patches: usize) -> usize {
-        self.steps_per_epoch.map_or(patches, |steps| steps * self.batch)
+        self.steps_per_epoch.map_or(patches, |steps| steps * self.batch.patches())
     }
 }
 
@@ -187,5 +287,40 @@ mod tests {
         let text = r#"{"kind": "cross_entropy", "class_weights": "inverse_sqrt"}"#;
         let LossConfig::CrossEntropy { class_weights, smoothing } = serde_json::from_str(text).unwrap();
         assert_eq!((class_weights, smoothing), (ClassWeights::InverseSqrt, 0.0));
+    }
+
+    #[test]
+    fn a_batch_is_a_number_or_auto() {
+        for (text, batch) in
+            [("1", BatchSize::Patches(1)), ("4096", BatchSize::Patches(4096)), ("\"auto\"", BatchSize::Auto)]
+        {
+            assert_eq!(serde_json::from_str::<BatchSize>(text).unwrap(), batch);
+            assert_eq!(serde_json::to_string(&batch).unwrap(), text);
+        }
+        assert_eq!((BatchSize::Auto.patches(), BatchSize::Patches(3).patches()), (8, 3));
+        assert!(BatchSize::Auto.may_split() && !BatchSize::Patches(8).may_split());
+        for text in ["-1", "8.0", "\"8\"", "\"Auto\"", "null", "[8]"] {
+            let error = serde_json::from_str::<BatchSize>(text).unwrap_err().to_string();
+            assert!(error.contains("a number of patches or \"auto\""), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_record_from_before_gpus_still_reads() {
+        let old = r#"{
+            "model": {"kind": "unet", "width": 4, "depth": 1}, "classes": 2, "epochs": 3, "batch": 8,
+            "optimizer": {"kind": "adamw", "lr": 2e-3}, "seed": 1
+        }"#;
+        let config: TrainConfig = serde_json::from_str(old).unwrap();
+        assert_eq!(
+            (config.batch, config.precision, config.deterministic),
+            (BatchSize::Patches(8), Precision::Auto, true)
+        );
+        let mut new = serde_json::to_value(&config).unwrap();
+        assert_eq!((&new["precision"], &new["deterministic"]), (&"auto".into(), &true.into()));
+        for (word, precision) in [("f32", Precision::F32), ("tf32", Precision::Tf32), ("bf16", Precision::Bf16)] {
+            new["precision"] = word.into();
+            assert_eq!(serde_json::from_value::<TrainConfig>(new.clone()).unwrap().precision, precision);
+        }
     }
 }

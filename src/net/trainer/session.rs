@@ -60,6 +60,7 @@ impl<'a> Session<'a> {
         hooks: &'a TrainHooks<'a>,
     ) -> Result<Self> {
         let rng = Rng::new(config.seed).fork("training");
+        let batch = config.batch.patches();
         let samples = config.samples_per_epoch(source.train_len());
         let sampler = Sampler::new(config.sampling, source.train_len(), samples, |i| source.weight(i), &rng)?;
         let OptimizerConfig::AdamW(adamw) = config.optimizer;
@@ -71,9 +72,9 @@ impl<'a> Session<'a> {
             network,
             loss,
             hooks,
-            loader: Loader { source, classes: config.classes, batch: config.batch, augment: config.augment, rng },
+            loader: Loader { source, classes: config.classes, batch, augment: config.augment, rng },
             sampler,
-            steps_per_epoch: samples.div_ceil(config.batch),
+            steps_per_epoch: samples.div_ceil(batch),
             optimizer: AdamW::of(vars, adamw),
             peak_lr: adamw.lr,
             device: network.device(),

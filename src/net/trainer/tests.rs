@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::net::augment::AugmentConfig;
+use crate::net::config::{BatchSize, Precision};
 use crate::net::optim::AdamWConfig;
 use crate::net::rng::Rng;
 use crate::net::sampling::Sampling;
@@ -72,7 +73,7 @@ fn config() -> TrainConfig {
         model: ModelConfig::UNet(UNetConfig { width: 4, depth: 1 }),
         classes: 3,
         epochs: 3,
-        batch: 4,
+        batch: BatchSize::Patches(4),
         steps_per_epoch: None,
         optimizer: OptimizerConfig::AdamW(AdamWConfig::with_lr(0.02)),
         schedule: Schedule::default(),
@@ -82,6 +83,8 @@ fn config() -> TrainConfig {
         sampling: Sampling::Shuffled,
         evaluate_every: 1,
         seed: 42,
+        precision: Precision::Auto,
+        deterministic: true,
     }
 }
 
@@ -394,7 +397,7 @@ fn refuses_what_cannot_be_trained() {
     };
     assert!(refused(&TrainConfig { classes: 4, ..config() }, &DISCS).contains("3 classes"));
     assert!(refused(&TrainConfig { epochs: 0, ..config() }, &DISCS).contains("epochs"));
-    assert!(refused(&TrainConfig { batch: 0, ..config() }, &DISCS).contains("batch"));
+    assert!(refused(&TrainConfig { batch: BatchSize::Patches(0), ..config() }, &DISCS).contains("batch"));
     assert!(refused(&TrainConfig { clip: Some(0.0), ..config() }, &DISCS).contains("clip"));
     let deep = ModelConfig::UNet(UNetConfig { width: 4, depth: 4 });
     assert!(refused(&TrainConfig { model: deep, ..config() }, &DISCS).contains("use 16"));
