@@ -126,6 +126,11 @@ fn defaults_are_the_same_whether_written_or_not() {
     assert_eq!(keys, ["model", "epochs", "batch", "optimizer", "augment"]);
     assert_eq!(with("{ model: { kind: pixel } }")["model"], json!({ "kind": "pixel", "hidden": 64 }));
     assert_eq!(with("{ limit: 1h30m }")["limit"], 5400);
+    assert_eq!(
+        (&with("{ batch: auto }")["batch"], &with("{ batch: 'auto' }")["batch"]),
+        (&json!("auto"), &json!("auto"))
+    );
+    assert_eq!(with("{ batch: 0x10 }")["batch"], 16);
     // A whole number where a number is expected is that number.
     assert_eq!(with("{ optimizer: { lr: 1 } }")["optimizer"]["lr"].to_string(), "1.0");
     assert_eq!(with("{ optimizer: { lr: 1, weight_decay: -0.0 } }")["optimizer"]["weight_decay"].to_string(), "0.0");

@@ -85,6 +85,15 @@ fn values_with_names_go_by_them() {
 }
 
 #[test]
+fn a_word_may_stand_among_numbers() {
+    let pipeline = with("{ batch: [4, auto] }", "", &[]);
+    assert_eq!(names(&pipeline, "predict"), ["batch=4", "batch=auto"]);
+    assert_eq!(bound(&pipeline, "predict", "batch=4").1["batch"], 4);
+    assert_eq!(bound(&pipeline, "predict", "batch=auto").1["batch"], "auto");
+    assert_eq!(names(&with("{ batch: { few: 2, any: auto } }", "", &[]), "train"), ["batch=few", "batch=any"]);
+}
+
+#[test]
 fn axes_of_the_same_name_are_told_apart() {
     let other = "
   other:

@@ -58,6 +58,7 @@ const BEYOND_A_SCHEMA: &[&str] = &[
     "param-float-nan",
     "param-int-float",
     "param-int-exponent",
+    "param-int-or-word-float",
     "set-",
     "syntax-",
     "top name from file",
@@ -142,6 +143,15 @@ fn kinds_are_described_from_their_definitions() {
         json!({
             "name": "size", "required": false, "default": 128, "doc": "Side of a window in pixels.",
             "words": "a whole number from 8 to 4096", "min": 8, "max": 4096, "type": "int",
+        })
+    );
+    let json = describe_json(KINDS, Some("train")).unwrap();
+    assert_eq!(
+        json[0]["params"][2],
+        json!({
+            "name": "batch", "required": false, "default": 16, "doc": "Windows a step.",
+            "words": "a whole number from 1 to 4096 or `auto`", "min": 1, "max": 4096, "word": "auto",
+            "type": "int_or_word",
         })
     );
 }

@@ -196,6 +196,12 @@ fn add_type(value: &mut Value, ty: &ParamType) {
             value["max"] = json!(max);
             "int"
         }
+        ParamType::IntOrWord { min, max, word } => {
+            value["min"] = json!(min);
+            value["max"] = json!(max);
+            value["word"] = json!(word);
+            "int_or_word"
+        }
         ParamType::Float { min, max } => {
             value["min"] = json!(min);
             value["max"] = json!(max);

@@ -8,6 +8,7 @@ impl ParamType {
         match self {
             Self::Bool => "`true` or `false`".to_owned(),
             Self::Int { min, max } => int_words(*min, *max),
+            Self::IntOrWord { min, max, word } => format!("{} or `{word}`", int_words(*min, *max)),
             Self::Float { min, max } => float_words(*min, *max),
             Self::Text => "a text".to_owned(),
             Self::Choice(words) => one_of(words.iter().copied()),

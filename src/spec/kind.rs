@@ -97,6 +97,15 @@ pub enum ParamType {
         /// Greatest allowed value.
         max: i64,
     },
+    /// A whole number, bounds inclusive, or one word that stands for none in particular.
+    IntOrWord {
+        /// Least allowed value.
+        min: i64,
+        /// Greatest allowed value.
+        max: i64,
+        /// The word.
+        word: &'static str,
+    },
     /// A finite number, bounds inclusive. Whole numbers are taken too (`1` is `1.0`).
     Float {
         /// Least allowed value.

@@ -308,12 +308,8 @@ fn param(spec: &ParamSpec) -> Value {
 fn of_type(ty: &ParamType, default: Default) -> Value {
     match ty {
         ParamType::Bool => json!({ "type": "boolean" }),
-        ParamType::Int { min, max } => {
-            let mut schema = json!({ "type": "integer" });
-            bound(&mut schema, "minimum", (*min != i64::MIN).then(|| json!(min)));
-            bound(&mut schema, "maximum", (*max != i64::MAX).then(|| json!(max)));
-            schema
-        }
+        ParamType::Int { min, max } => integer(*min, *max),
+        ParamType::IntOrWord { min, max, word } => json!({ "oneOf": [integer(*min, *max), { "const": word }] }),
         ParamType::Float { min, max } => {
             let mut schema = json!({ "type": "number" });
             let positive = *min == f64::MIN_POSITIVE;
@@ -344,6 +340,13 @@ fn of_type(ty: &ParamType, default: Default) -> Value {
         }
         ParamType::Variant(variants) => variant(variants, default_kind(default).as_deref()),
     }
+}
+
+fn integer(min: i64, max: i64) -> Value {
+    let mut schema = json!({ "type": "integer" });
+    bound(&mut schema, "minimum", (min != i64::MIN).then(|| json!(min)));
+    bound(&mut schema, "maximum", (max != i64::MAX).then(|| json!(max)));
+    schema
 }
 
 fn bound(schema: &mut Value, key: &str, value: Option<Value>) {

@@ -136,7 +136,12 @@ static TRAIN: KindSpec = KindSpec {
             "The network.",
         ),
         param("epochs", ParamType::Int { min: 1, max: i64::MAX }, Default::Json("40"), "Passes over the patches."),
-        param("batch", ParamType::Int { min: 1, max: 4096 }, Default::Json("16"), "Windows a step."),
+        param(
+            "batch",
+            ParamType::IntOrWord { min: 1, max: 4096, word: "auto" },
+            Default::Json("16"),
+            "Windows a step.",
+        ),
         param(
             "optimizer",
             ParamType::Variant(&[

@@ -116,6 +116,10 @@ impl<'a> Params<'a> {
                 _ => None,
             }),
             ParamType::Int { min, max } => self.int(ty, node, *min, *max),
+            ParamType::IntOrWord { min, max, word } => match node.text() {
+                Some(text) => self.word(ty, word, text, node),
+                None => self.int(ty, node, *min, *max),
+            },
             ParamType::Float { min, max } => self.float(ty, node, *min, *max),
             ParamType::Text => self.text(ty, node).map(Value::from),
             ParamType::Choice(words) => self.choice(ty, words, node),
@@ -178,6 +182,15 @@ impl<'a> Params<'a> {
             },
             _ => self.wrong(ty, node, node.scalar().and_then(int_advice)),
         }
+    }
+
+    /// The word of an [`ParamType::IntOrWord`]; what else is text was meant to be it, or a number.
+    fn word(&mut self, ty: &ParamType, word: &'static str, text: &str, node: &Node) -> Option<Value> {
+        if text == word {
+            return Some(word.into());
+        }
+        let meant = nearest(text, [word]).map(|word| format!("did you mean `{word}`?"));
+        self.wrong(ty, node, meant.or_else(|| node.scalar().and_then(int_advice)))
     }
 
     fn float(&mut self, ty: &ParamType, node: &Node, min: f64, max: f64) -> Option<Value> {
