@@ -58,6 +58,24 @@ fn info_describes_a_raster() {
     }
 }
 
+/// What the pipeline may say of GPUs is right on every machine, and checked on every machine.
+#[test]
+fn settings_for_a_gpu_are_checked_without_one() {
+    let project = Project::fresh();
+    let check = |settings: &[&str]| {
+        let set: Vec<String> = settings.iter().map(|s| format!("--set={s}")).collect();
+        project.s2pipe(&[&["check"], &set.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat())
+    };
+    check(&["train.precision=bf16", "predict.precision=tf32", "train.deterministic=false", "train.batch=auto"]).ok();
+    check(&["train.matrix={ batch: [4, auto], precision: [f32, bf16] }"]).ok();
+    let choices = ["expected `auto`, `f32`, `tf32` or `bf16`, found the text `fp16`"];
+    check(&["train.precision=fp16"]).exit(2).says(&["train.precision"]).says(&choices);
+    check(&["predict.precision=fp16"]).exit(2).says(&["predict.precision"]).says(&choices);
+    check(&["train.batch=autp"]).exit(2).says(&["a whole number from 1 to 4096 or `auto`", "did you mean `auto`?"]);
+    check(&["train.batch=0"]).exit(2).says(&["a whole number from 1 to 4096 or `auto`", "out of range"]);
+    check(&["train.matrix={ batch: [4, 5000] }"]).exit(2).says(&["train.batch", "5000"]);
+}
+
 #[test]
 fn synth_makes_the_same_scenes_again_and_scenes_for_masks() {
     let project = Project::fresh();

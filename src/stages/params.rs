@@ -6,7 +6,16 @@ use serde_json::{Map, Value};
 
 use crate::engine::{ExpandContext, ExpandError, StageError, TaskContext};
 use crate::raster::ClassTable;
-use crate::spec::{Pipeline, Source, Stage};
+use crate::spec::{Default, ParamSpec, ParamType, Pipeline, Source, Stage};
+
+/// The parameter `precision` of kinds that compute with a network.
+pub(super) const PRECISION: ParamSpec = ParamSpec {
+    name: "precision",
+    ty: ParamType::Choice(&["auto", "f32", "tf32", "bf16"]),
+    default: Default::Json("\"auto\""),
+    doc: "What activations are computed in on a GPU: auto is bf16 from compute capability 8.0, else f32; tf32 may round \
+          the factors of convolutions, f32 never does. Weights, statistics, losses, and all on the CPU: f32.",
+};
 
 /// Turns a task's typed parameters into the JSON that its record keeps.
 pub(super) fn to_json<T: Serialize>(params: &T) -> Value {

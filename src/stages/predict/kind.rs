@@ -7,9 +7,12 @@ use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, StageError, StageKind,
     TaskContext, TaskPlan,
 };
+use crate::net::config::Precision;
 use crate::net::predict::PredictOptions;
 use crate::spec::{Artefact, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, Pipeline, Stage};
-use crate::stages::params::{classes_of, expand_error, made_by, read_classes, read_params, read_with, to_json};
+use crate::stages::params::{
+    PRECISION, classes_of, expand_error, made_by, read_classes, read_params, read_with, to_json,
+};
 use crate::stages::train::refuse_cuda;
 
 static SPEC: KindSpec = KindSpec {
@@ -74,6 +77,7 @@ static SPEC: KindSpec = KindSpec {
             default: Default::Json("false"),
             doc: "Also leave class probabilities.",
         },
+        PRECISION,
     ],
     check: Some(check),
 };
@@ -85,6 +89,9 @@ pub(super) struct PredictParams {
     pub(super) overlap: usize,
     pub(super) batch: usize,
     pub(super) probabilities: bool,
+    /// Nothing to the CPU.
+    #[serde(default)]
+    pub(super) precision: Precision,
 }
 
 impl PredictParams {

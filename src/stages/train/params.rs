@@ -1,6 +1,7 @@
 //! The parameters of the `train` kind.
 
 use crate::spec::{Default, ParamSpec, ParamType, VariantSpec};
+use crate::stages::params::PRECISION;
 
 const fn param(name: &'static str, ty: ParamType, default: Default, doc: &'static str) -> ParamSpec {
     ParamSpec { name, ty, default, doc }
@@ -99,7 +100,12 @@ const LOSSES: &[VariantSpec] = &[VariantSpec {
 pub(super) static PARAMS: &[ParamSpec] = &[
     param("model", ParamType::Variant(MODELS), Default::Json("{\"kind\":\"unet\"}"), "The network."),
     param("epochs", int(1, 100_000), Default::Json("40"), "Passes over the training patches."),
-    param("batch", int(1, 4096), Default::Json("8"), "Patches a step."),
+    param(
+        "batch",
+        ParamType::IntOrWord { min: 1, max: 4096, word: "auto" },
+        Default::Json("8"),
+        "Patches a step; auto: 8, which a GPU short of memory computes in parts and adds up their gradients.",
+    ),
     param(
         "steps_per_epoch",
         int(1, 1_000_000),
@@ -136,4 +142,12 @@ pub(super) static PARAMS: &[ParamSpec] = &[
         "Every patch once an epoch, or drawn by weight so that rare classes are seen more often.",
     ),
     param("evaluate_every", int(1, 100_000), Default::Json("1"), "Score on the hold-out after every so many epochs."),
+    PRECISION,
+    param(
+        "deterministic",
+        ParamType::Bool,
+        Default::Json("true"),
+        "Same bits every time on the same GPU, by convolutions that add up in a fixed order; false lets the fastest be \
+         chosen. The CPU is always deterministic.",
+    ),
 ];
