@@ -46,6 +46,8 @@ fn command_lines_that_are_wrong() {
     project.run(&["--set", "train.epochs=0"]).exit(2).says(&["train.epochs"]);
     project.run(&["--set", "train.epochs"]).exit(2).says(&["PATH=VALUE"]);
     project.run(&["--device", "gpu"]).exit(2).says(&["auto, cpu, cuda"]);
+    project.run(&["--gpu-memory", "12Q"]).exit(2).says(&["--gpu-memory", "12Q", "the units are", "`GB`"]);
+    project.run(&["--gpu-memory", "12G"]).exit(2).says(&["write `12GB`"]);
     project.run(&["-j", "0"]).exit(2).says(&["-j"]);
     project.run(&["--frm", "train"]).exit(2).says(&["--frm"]);
     project.run(&["pipelines/none.yaml"]).exit(2).says(&["pipelines/none.yaml"]);
@@ -85,7 +87,7 @@ fn a_device_that_this_build_does_not_have() {
     let project = Project::fresh();
     let phrases = ["train", "computes on the CPU only", "--device cpu"];
     project.run(&["--device", "cuda", "--until", "train"]).exit(1).says(&phrases);
-    assert_eq!(project.run(&["--device", "cpu"]).ok().stages(), STAGES[2..]);
+    assert_eq!(project.run(&["--device", "cpu", "--gpu-memory", "8GB"]).ok().stages(), STAGES[2..]);
 }
 
 #[test]

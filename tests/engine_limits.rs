@@ -178,10 +178,30 @@ fn threads_follow_the_processors_that_a_task_holds() {
     let p = Project::new();
     let hold = |limits| vec![stage("hold", "hold").with(json!({"ms": 0})).limits(limits).done()];
     let options = RunOptions { jobs: 8, threads: 8, ..options(None, None, true) };
-    for (limits, expected) in [(cpus(3), "[] 3"), (cpus(99), "[] 8"), (Limits::default(), "[] 8")] {
+    for (limits, expected) in
+        [(cpus(3), "[] 3 Auto None"), (cpus(99), "[] 8 Auto None"), (Limits::default(), "[] 8 Auto None")]
+    {
         p.run_with(hold(limits), &options).unwrap();
         assert_eq!(p.view("hold/out.txt"), expected);
     }
+}
+
+/// Where a task computes, and with how much memory, is for the task to know and no part of its key.
+#[test]
+fn a_device_and_its_memory_make_nothing_run_again() {
+    let p = Project::new();
+    let stages = || vec![stage("hold", "hold").with(json!({"ms": 1})).done()];
+    let small = RunOptions {
+        device: DeviceChoice::Cuda(1),
+        gpu_memory: Some(8_000_000_000),
+        threads: 2,
+        ..RunOptions::default()
+    };
+    p.run_with(stages(), &small).unwrap();
+    assert_eq!(p.view("hold/out.txt"), "[] 2 Cuda(1) Some(8000000000)");
+    let large = RunOptions { device: DeviceChoice::Cpu, gpu_memory: Some(1), ..small };
+    let summary = p.run_with(stages(), &large).unwrap();
+    assert_eq!(summary.stages[0].tasks.cached, 1);
 }
 
 #[test]

@@ -104,6 +104,18 @@ pub(super) struct SelectArgs {
     pub(super) force: bool,
 }
 
+/// Where training and prediction compute. None of it is part of a result's key.
+#[derive(Debug, Args)]
+pub(super) struct DeviceArgs {
+    /// Device for training and prediction: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub(super) device: String,
+
+    /// GPU memory that a task may use at most, such as 8GB [default: what the GPU has].
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(super) gpu_memory: Option<u64>,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     #[command(flatten)]
@@ -137,9 +149,8 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) keep_going: bool,
 
-    /// Device for training and prediction: auto, cpu, cuda or cuda:N.
-    #[arg(long, default_value = "auto", value_name = "DEVICE")]
-    pub(super) device: String,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
 
     /// Print one JSON object with the result on standard output.
     #[arg(long)]

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::args::{CacheDir, PipelineArgs};
+use super::args::{CacheDir, DeviceArgs, PipelineArgs};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -74,9 +74,8 @@ pub(super) struct VerifyArgs {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) jobs: Option<u16>,
 
-    /// Device for training and prediction: auto, cpu, cuda or cuda:N.
-    #[arg(long, default_value = "auto", value_name = "DEVICE")]
-    pub(super) device: String,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
 
     /// Print JSON.
     #[arg(long)]

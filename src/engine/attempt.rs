@@ -225,6 +225,7 @@ impl<'a> Attempt<'a> {
             scratch_dir: &scratch_dir,
             checkpoint_dir: &self.checkpoints,
             device: self.job.device,
+            gpu_memory: self.job.gpu_memory,
             threads: self.job.threads.max(1),
             gpus: &self.job.gpus,
             deadline: self.deadline,

@@ -27,6 +27,9 @@ pub struct TaskJob {
     pub made_from: BTreeMap<String, MadeFrom>,
     /// Device asked for.
     pub device: DeviceChoice,
+    /// Bytes of GPU memory that it may use at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_memory: Option<u64>,
     /// Threads that the task may use.
     pub threads: usize,
     /// Seconds until its deadline, counted from when it starts.
@@ -53,6 +56,7 @@ impl TaskJob {
             record,
             made_from,
             device: DeviceChoice::Auto,
+            gpu_memory: None,
             threads: 1,
             seconds_left: None,
             timeout_seconds: None,
@@ -135,11 +139,12 @@ mod tests {
     fn limits_are_written_only_where_there_are_some_and_never_in_the_key() {
         let plain = job();
         let json = serde_json::to_value(&plain).unwrap();
-        for name in ["timeout_seconds", "retries", "gpus"] {
+        for name in ["timeout_seconds", "retries", "gpus", "gpu_memory"] {
             assert!(json.get(name).is_none(), "a job without limits reads as it always did");
         }
         assert_eq!(serde_json::from_value::<TaskJob>(json).unwrap(), plain);
-        let limited = TaskJob { timeout_seconds: Some(5.0), retries: 2, gpus: vec![1], ..job() };
+        let limited =
+            TaskJob { timeout_seconds: Some(5.0), retries: 2, gpus: vec![1], gpu_memory: Some(8 << 30), ..job() };
         let back: TaskJob = serde_json::from_str(&serde_json::to_string(&limited).unwrap()).unwrap();
         assert_eq!(back, limited);
         assert_eq!(back.record.key().unwrap(), plain.record.key().unwrap());

@@ -96,7 +96,8 @@ fn one(
     let State::Made(made) = &survey.states[id] else { return Ok(again) };
     let (Lookup::Hit(_), Some(mut job)) = (cache.lookup(made.key), survey.job(id)) else { return Ok(again) };
     let Some(before) = cache.action(made.key)?.filter(|a| a.outcome == Outcome::Complete) else { return Ok(again) };
-    (job.device, job.threads, job.force) = (options.device, options.threads.max(1), false);
+    (job.device, job.gpu_memory) = (options.device, options.gpu_memory);
+    (job.threads, job.force) = (options.threads.max(1), false);
     let name = TaskName { stage, task };
     let watch = Watch { observer, name };
     let logs = cache.runs_dir().join("again");

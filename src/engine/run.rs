@@ -42,6 +42,8 @@ pub struct RunOptions {
     pub keep_going: bool,
     /// Device for training and prediction.
     pub device: DeviceChoice,
+    /// Bytes of GPU memory that a task may use at most, instead of what its GPU has.
+    pub gpu_memory: Option<u64>,
     /// Threads for all tasks together.
     pub threads: usize,
     /// Time for the whole run instead of the pipeline's own.
@@ -59,6 +61,7 @@ impl Default for RunOptions {
             gpus: None,
             keep_going: false,
             device: DeviceChoice::Auto,
+            gpu_memory: None,
             threads: cores,
             budget: None,
         }

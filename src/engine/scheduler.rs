@@ -304,7 +304,7 @@ impl<'a> Scheduler<'a> {
     /// The job of a task whose inputs are all known.
     fn job(&self, id: TaskId, gpus: Vec<u32>) -> Option<TaskJob> {
         let mut job = self.survey.job(id)?;
-        job.device = self.around.options.device;
+        (job.device, job.gpu_memory) = (self.around.options.device, self.around.options.gpu_memory);
         job.threads = self.threads(id);
         job.gpus = gpus;
         job.seconds_left = self.around.budget.seconds_left(self.survey.graph, id, &self.pending_alone());

@@ -238,6 +238,8 @@ pub struct TaskContext<'a> {
     pub checkpoint_dir: &'a Path,
     /// Device asked for.
     pub device: DeviceChoice,
+    /// Bytes of GPU memory that it may use at most; `None`: what the GPU has. Never part of a key.
+    pub gpu_memory: Option<u64>,
     /// Threads that the task may use.
     pub threads: usize,
     /// GPUs that the task holds, by ordinal; empty where its stage asks for none.

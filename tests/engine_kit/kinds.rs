@@ -306,7 +306,7 @@ fn flaky(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
 /// Waits for some milliseconds and leaves what it holds.
 fn hold(task: &TaskContext<'_>) -> Result<Outcome, StageError> {
     std::thread::sleep(Duration::from_millis(task.params["ms"].as_u64().unwrap()));
-    put(task, &format!("{:?} {}", task.gpus, task.threads))
+    put(task, &format!("{:?} {} {:?} {:?}", task.gpus, task.threads, task.device, task.gpu_memory))
 }
 
 /// Makes the file `touch` and waits until there is the file `await`.

@@ -13,7 +13,7 @@ use crate::engine::{self, Cancel, DeviceChoice, EngineError, PlanError, RunOptio
 
 /// Runs a pipeline, or says what would run.
 pub(in crate::cli) fn run(args: &RunArgs, verbosity: &Verbosity) -> Result<(), Failure> {
-    let device = read_device(&args.device)?;
+    let device = read_device(&args.device.device)?;
     let project = Project::load(&args.pipeline)?;
     let graph = project.graph()?;
     let cache = project.cache(&args.cache)?;
@@ -24,7 +24,7 @@ pub(in crate::cli) fn run(args: &RunArgs, verbosity: &Verbosity) -> Result<(), F
         return if args.json { print_json(&plan_json(&plan)) } else { print(&plan_text(&plan, args.explain)) };
     }
     let mut options = RunOptions { selection, keep_going: args.keep_going, device, ..RunOptions::default() };
-    (options.memory, options.gpus) = (args.memory, args.gpus);
+    (options.memory, options.gpus, options.gpu_memory) = (args.memory, args.gpus, args.device.gpu_memory);
     if let Some(jobs) = args.jobs {
         options.jobs = jobs.into();
         options.threads = jobs.into();

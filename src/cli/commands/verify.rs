@@ -15,7 +15,8 @@ const MOST_NAMED: usize = 5;
 
 /// Runs a stage's cached tasks again and compares. Exit code 1 when one left other bytes, 3 when none was cached.
 pub(in crate::cli) fn verify(args: &VerifyArgs, verbosity: &Verbosity) -> Result<(), Failure> {
-    let mut options = RunOptions { device: read_device(&args.device)?, ..RunOptions::default() };
+    let device = read_device(&args.device.device)?;
+    let mut options = RunOptions { device, gpu_memory: args.device.gpu_memory, ..RunOptions::default() };
     if let Some(jobs) = args.jobs {
         options.threads = jobs.into();
         // Everything that computes in parallel shares one pool. It exists already only in tests.
