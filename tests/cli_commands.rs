@@ -58,6 +58,19 @@ fn info_describes_a_raster() {
     }
 }
 
+#[test]
+fn info_without_a_file_describes_the_build() {
+    let project = Project::fresh();
+    let text = project.s2pipe(&["info"]).ok().stdout;
+    let lines: Vec<&str> = text.lines().collect();
+    let [version, processors, cuda] = lines[..] else { panic!("{text}") };
+    assert!(version.starts_with("s2pipe ") && processors.starts_with("processors: ") && cuda.starts_with("CUDA: "));
+    let json = project.s2pipe(&["info", "--json"]).ok().json();
+    assert!(json["processors"].as_u64() > Some(0));
+    assert_eq!(json["cuda"], cuda.trim_start_matches("CUDA: "));
+    project.s2pipe(&["info", "--checksum"]).exit(2).says(&["FILE"]);
+}
+
 /// What the pipeline may say of GPUs is right on every machine, and checked on every machine.
 #[test]
 fn settings_for_a_gpu_are_checked_without_one() {

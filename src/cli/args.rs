@@ -59,7 +59,7 @@ pub(super) enum Command {
     Runs(RunsArgs),
     /// Run cached tasks again, apart, and say whether they leave the same bytes.
     Verify(VerifyArgs),
-    /// Describe a raster file.
+    /// Describe a raster file, or this build and this machine.
     Info(InfoArgs),
     /// Score a label map against its truth, with scikit-learn's semantics.
     Score(ScoreArgs),
@@ -204,11 +204,11 @@ pub(super) struct StagesArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct InfoArgs {
-    /// A raster file (GeoTIFF).
-    pub(super) file: PathBuf,
+    /// A raster file (GeoTIFF) [default: none, but this build of s2pipe and this machine].
+    pub(super) file: Option<PathBuf>,
 
     /// Also the sha256 of the band data: band by band, row by row, little-endian, in the file's own type.
-    #[arg(long)]
+    #[arg(long, requires = "file")]
     pub(super) checksum: bool,
 
     /// Print JSON.

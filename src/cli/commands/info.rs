@@ -1,4 +1,6 @@
-//! `s2pipe info`: what a raster file holds.
+//! `s2pipe info`: what a raster file holds; without a file, what this build can do here.
+
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -10,9 +12,33 @@ use crate::raster::{BandSummary, RasterInfo, Reader, Summarizer, checksum_of};
 /// Rows summarised at a time.
 const STRIP_ROWS: usize = 512;
 
-/// Prints type, size, bands, CRS, transform, nodata and statistics of a raster.
+/// Describes a raster, or this build and this machine where none is named.
 pub(in crate::cli) fn info(args: &InfoArgs) -> Result<(), Failure> {
-    let reader = Reader::open(&args.file).map_err(Failure::failed)?;
+    match &args.file {
+        Some(file) => raster(file, args),
+        None => build(args.json),
+    }
+}
+
+/// Prints version, processors and what there is of CUDA.
+fn build(json: bool) -> Result<(), Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let cuda = cuda_line();
+    if json {
+        return print_json(&json!({ "version": version, "processors": processors, "cuda": cuda }));
+    }
+    print(&format!("s2pipe {version}\nprocessors: {processors}\nCUDA: {cuda}\n"))
+}
+
+/// What there is to say about CUDA, in one line.
+fn cuda_line() -> String {
+    "not in this build (build with --features cuda)".to_owned()
+}
+
+/// Prints type, size, bands, CRS, transform, nodata and statistics of a raster.
+fn raster(file: &Path, args: &InfoArgs) -> Result<(), Failure> {
+    let reader = Reader::open(file).map_err(Failure::failed)?;
     let statistics = summarise(&reader)?;
     let checksum = match args.checksum {
         true => Some(checksum_of(&reader).map_err(Failure::failed)?),
