@@ -85,7 +85,7 @@ fn a_pipeline_with_mistakes() {
 #[test]
 fn a_device_that_this_build_does_not_have() {
     let project = Project::fresh();
-    let phrases = ["train", "computes on the CPU only", "--device cpu"];
+    let phrases = ["train", "has no CUDA", "--device cpu", "cargo build --release --features cuda"];
     project.run(&["--device", "cuda", "--until", "train"]).exit(1).says(&phrases);
     assert_eq!(project.run(&["--device", "cpu", "--gpu-memory", "8GB"]).ok().stages(), STAGES[2..]);
 }

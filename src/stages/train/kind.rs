@@ -125,13 +125,13 @@ impl StageKind for Train {
     }
 }
 
-/// This version computes on the CPU only, and says so rather than quietly being slow.
+/// A build without CUDA computes on the CPU only, and says so rather than quietly being slow.
 pub(in crate::stages) fn refuse_cuda(device: DeviceChoice) -> Result<(), StageError> {
     match device {
         DeviceChoice::Auto | DeviceChoice::Cpu => Ok(()),
         DeviceChoice::Cuda(_) => Err(StageError::with_help(
-            "this build of s2pipe computes on the CPU only",
-            "leave `--device` out, or say `--device cpu`",
+            "this build of s2pipe has no CUDA: it computes on the CPU only",
+            "say `--device cpu`, or leave `--device` out; `cargo build --release --features cuda` makes a build that has CUDA",
         )),
     }
 }
