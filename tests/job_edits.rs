@@ -40,6 +40,17 @@ fn set_and_an_edit_are_the_same() {
     nothing_ran(project.run(&[]));
 }
 
+/// Settings for a GPU are another key and, on the CPU, the same model: nothing after it runs.
+#[test]
+fn the_cpu_heeds_no_setting_for_a_gpu() {
+    let project = Project::finished();
+    let before = project.artefacts();
+    let set = ["--set=train.precision=bf16", "--set=train.deterministic=false", "--set=train.batch=auto"];
+    let ran = project.run(&[&["--device", "cpu", "--explain"], &set[..]].concat()).ok();
+    assert_eq!(ran.says(&["train: runs because", "precision"]).stages(), ["train"]);
+    assert_eq!(project.artefacts(), before);
+}
+
 #[test]
 fn touched_and_rewritten_files_are_the_same_files() {
     let project = Project::finished();

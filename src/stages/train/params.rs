@@ -104,7 +104,7 @@ pub(super) static PARAMS: &[ParamSpec] = &[
         "batch",
         ParamType::IntOrWord { min: 1, max: 4096, word: "auto" },
         Default::Json("8"),
-        "Patches a step; auto: 8, which a GPU short of memory computes in parts and adds up their gradients.",
+        "Patches a step; auto: 8, computed in parts whose gradients are added up where a GPU is short of memory.",
     ),
     param(
         "steps_per_epoch",
