@@ -56,6 +56,12 @@ impl Symmetry {
         Self(rng.below(8) as u8)
     }
 
+    /// Its bits, as the GPU's kernels take them.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn bits(self) -> u8 {
+        self.0
+    }
+
     /// Copies a `size` x `size` patch of `channels` interleaved values a pixel from `from` into `into`, transformed.
     ///
     /// # Panics
@@ -112,6 +118,11 @@ impl Jitter {
         }
         let mut symmetric = || width * (2.0 * rng.uniform() - 1.0) as f32;
         Some(Self((0..bands).map(|_| (1.0 + symmetric(), symmetric())).collect()))
+    }
+
+    /// Gain and offset of every band.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = [f32; 2]> {
+        self.0.iter().map(|(gain, offset)| [*gain, *offset])
     }
 
     /// Changes the bands `[pixels, bands]` in place.

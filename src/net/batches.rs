@@ -1,40 +1,72 @@
 //! Batches, prepared on a thread of their own while the step before runs.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
 use candle_core::{Device, Tensor};
 
-use super::Result;
 use super::augment::{AugmentConfig, Jitter, Symmetry};
 use super::rng::Rng;
 use super::sampling::Sampler;
 use super::source::{Part, PatchSource, check_patch};
+use super::{NetError, Result};
 
 /// Batches that wait ready. Two hide an uneven reader; more would only cost memory.
 const READY: usize = 2;
 
 /// Patches side by side, as they go into the network.
 pub(crate) struct Batch {
-    bands: Vec<f32>,
-    labels: Vec<u8>,
-    shape: (usize, usize, usize, usize),
+    pub(crate) content: Content,
+    /// Number of patches, height, width, bands.
+    pub(crate) shape: (usize, usize, usize, usize),
     /// Pixels with a label.
     pub(crate) labelled: u64,
 }
 
+/// What a batch carries.
+pub(crate) enum Content {
+    /// Bands `[n, size, size, bands]` and labels `[n, size, size]`.
+    Values { bands: Vec<f32>, labels: Vec<u8> },
+    /// Which of the patches that lie on the device already, and how they are varied.
+    #[cfg_attr(not(any(test, feature = "cuda")), expect(dead_code, reason = "only a GPU makes batches of draws"))]
+    Draws(Draws),
+}
+
+/// The random choices of a batch.
+pub(crate) struct Draws {
+    #[cfg_attr(not(any(test, feature = "cuda")), expect(dead_code, reason = "only a GPU makes batches of draws"))]
+    pub(crate) part: Part,
+    /// Number and symmetry of every patch.
+    pub(crate) patches: Vec<(usize, Symmetry)>,
+    /// Gain and offset of every patch and band; empty without jitter.
+    pub(crate) jitter: Vec<f32>,
+}
+
 impl Batch {
-    /// Bands `[n, size, size, bands]` f32 and labels `[n, size, size]` u8. On the CPU the values are moved, not copied.
-    pub(crate) fn into_tensors(self, device: &Device) -> Result<(Tensor, Tensor)> {
+    /// Bands `[n, size, size, bands]` f32 and labels `[n, size, size]` u8 on the CPU: moved, not copied.
+    pub(crate) fn into_tensors(self) -> Result<(Tensor, Tensor)> {
         let (n, height, width, _) = self.shape;
-        let bands = Tensor::from_vec(self.bands, self.shape, device)?;
-        Ok((bands, Tensor::from_vec(self.labels, (n, height, width), device)?))
+        let Content::Values { bands, labels } = self.content else {
+            return Err(NetError::Config("a batch of patches on a GPU was given to the CPU".into()));
+        };
+        let bands = Tensor::from_vec(bands, self.shape, &Device::Cpu)?;
+        Ok((bands, Tensor::from_vec(labels, (n, height, width), &Device::Cpu)?))
     }
 
-    /// The labels, `[n, size, size]`.
-    pub(crate) fn labels(&self) -> &[u8] {
-        &self.labels
+    /// The values, to be written.
+    fn values(&mut self) -> (&mut [f32], &mut [u8]) {
+        match &mut self.content {
+            Content::Values { bands, labels } => (bands, labels),
+            Content::Draws(_) => (&mut [], &mut []),
+        }
     }
+}
+
+/// Labelled pixels of every patch, of training and hold-out, where the patches lie on the device.
+pub(crate) struct OnDevice {
+    pub(crate) train: Vec<u64>,
+    pub(crate) holdout: Vec<u64>,
 }
 
 /// Reads and augments batches. What a batch holds depends on seed, epoch and step only.
@@ -45,6 +77,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) batch: usize,
     pub(crate) augment: AugmentConfig,
     pub(crate) rng: Rng,
+    /// Where the patches lie on the device: batches then say which ones, and carry no values.
+    pub(crate) on_device: Option<Arc<OnDevice>>,
 }
 
 impl<'a> Loader<'a> {
@@ -71,8 +105,14 @@ impl<'a> Loader<'a> {
     pub(crate) fn holdout_batches(&'a self) -> impl Iterator<Item = Result<Batch>> + Send + 'a {
         let patches = self.source.holdout_len();
         (0..patches).step_by(self.batch).map(move |first| {
-            let mut batch = self.empty(self.batch.min(patches - first));
-            for (slot, patch) in (first..patches).take(self.batch).enumerate() {
+            let chosen = first..patches.min(first + self.batch);
+            if let Some(on_device) = &self.on_device {
+                let upright = chosen.clone().map(|patch| (patch, Symmetry::IDENTITY)).collect();
+                let labelled = on_device.holdout[chosen].iter().sum();
+                return Ok(self.drawn(Draws { part: Part::Holdout, patches: upright, jitter: Vec::new() }, labelled));
+            }
+            let mut batch = self.empty(chosen.len());
+            for (slot, patch) in chosen.enumerate() {
                 let (bands, labels) = self.slot(&mut batch, slot);
                 self.source.read(Part::Holdout, patch, bands, labels)?;
                 let labelled = check_patch(Part::Holdout, patch, self.classes, bands, labels)?;
@@ -84,26 +124,53 @@ impl<'a> Loader<'a> {
 
     /// `first`: the place of the first patch within its epoch.
     fn train_batch(&self, epoch: usize, first: usize, patches: &[usize]) -> Result<Batch> {
+        if let Some(on_device) = &self.on_device {
+            let labelled = patches.iter().map(|patch| on_device.train[*patch]).sum();
+            return Ok(self.drawn(self.draw_batch(epoch, first, patches), labelled));
+        }
         let mut batch = self.empty(patches.len());
         let mut upright = self.empty(1);
         for (slot, &patch) in patches.iter().enumerate() {
-            let mut rng = self.rng.fork(&format!("augment/{epoch}/{}", first + slot));
-            let symmetry = if self.augment.flips { Symmetry::draw(&mut rng) } else { Symmetry::IDENTITY };
+            let (symmetry, jitter) = self.draw(epoch, first + slot);
             let (bands, labels) = self.slot(&mut batch, slot);
             let labelled = if symmetry == Symmetry::IDENTITY {
                 self.read(patch, bands, labels)?
             } else {
-                let labelled = self.read(patch, &mut upright.bands, &mut upright.labels)?;
-                symmetry.copy(&upright.bands, bands, self.source.size(), self.source.bands());
-                symmetry.copy(&upright.labels, labels, self.source.size(), 1);
+                let (upright_bands, upright_labels) = upright.values();
+                let labelled = self.read(patch, upright_bands, upright_labels)?;
+                symmetry.copy(upright_bands, bands, self.source.size(), self.source.bands());
+                symmetry.copy(upright_labels, labels, self.source.size(), 1);
                 labelled
             };
-            if let Some(jitter) = Jitter::draw(self.augment.jitter, self.source.bands(), &mut rng) {
+            if let Some(jitter) = jitter {
                 jitter.apply(bands);
             }
             batch.labelled += labelled;
         }
         Ok(batch)
+    }
+
+    /// How the sample at `place` of an epoch is varied.
+    fn draw(&self, epoch: usize, place: usize) -> (Symmetry, Option<Jitter>) {
+        let mut rng = self.rng.fork(&format!("augment/{epoch}/{place}"));
+        let symmetry = if self.augment.flips { Symmetry::draw(&mut rng) } else { Symmetry::IDENTITY };
+        (symmetry, Jitter::draw(self.augment.jitter, self.source.bands(), &mut rng))
+    }
+
+    fn draw_batch(&self, epoch: usize, first: usize, patches: &[usize]) -> Draws {
+        let mut draws = Draws { part: Part::Train, patches: Vec::new(), jitter: Vec::new() };
+        for (slot, &patch) in patches.iter().enumerate() {
+            let (symmetry, jitter) = self.draw(epoch, first + slot);
+            draws.patches.push((patch, symmetry));
+            draws.jitter.extend(jitter.iter().flat_map(Jitter::pairs).flatten());
+        }
+        draws
+    }
+
+    fn drawn(&self, draws: Draws, labelled: u64) -> Batch {
+        let size = self.source.size();
+        let shape = (draws.patches.len(), size, size, self.source.bands());
+        Batch { content: Content::Draws(draws), shape, labelled }
     }
 
     fn read(&self, patch: usize, bands: &mut [f32], labels: &mut [u8]) -> Result<u64> {
@@ -114,8 +181,7 @@ impl<'a> Loader<'a> {
     fn empty(&self, n: usize) -> Batch {
         let (size, bands) = (self.source.size(), self.source.bands());
         Batch {
-            bands: vec![0.0; n * size * size * bands],
-            labels: vec![0; n * size * size],
+            content: Content::Values { bands: vec![0.0; n * size * size * bands], labels: vec![0; n * size * size] },
             shape: (n, size, size, bands),
             labelled: 0,
         }
@@ -124,7 +190,8 @@ impl<'a> Loader<'a> {
     fn slot<'b>(&self, batch: &'b mut Batch, slot: usize) -> (&'b mut [f32], &'b mut [u8]) {
         let pixels = self.source.size() * self.source.size();
         let values = pixels * self.source.bands();
-        (&mut batch.bands[slot * values..][..values], &mut batch.labels[slot * pixels..][..pixels])
+        let (bands, labels) = batch.values();
+        (&mut bands[slot * values..][..values], &mut labels[slot * pixels..][..pixels])
     }
 }
 
@@ -188,11 +255,26 @@ mod tests {
             batch: 2,
             augment: AugmentConfig { flips, jitter: 0.0 },
             rng: Rng::new(4),
+            on_device: None,
+        }
+    }
+
+    fn bands(batch: &Batch) -> &[f32] {
+        match &batch.content {
+            Content::Values { bands, .. } => bands,
+            Content::Draws(_) => panic!("no values"),
+        }
+    }
+
+    fn labels(batch: &Batch) -> &[u8] {
+        match &batch.content {
+            Content::Values { labels, .. } => labels,
+            Content::Draws(_) => panic!("no values"),
         }
     }
 
     fn bands_of(batches: impl Iterator<Item = Result<Batch>>) -> Vec<Vec<f32>> {
-        batches.map(|b| b.unwrap().bands).collect()
+        batches.map(|b| bands(&b.unwrap()).to_vec()).collect()
     }
 
     fn sampler() -> Sampler {
@@ -205,9 +287,9 @@ mod tests {
         let batches: Vec<Batch> = loader.train_batches(&sampler, (0, 0), 1).map(Result::unwrap).collect();
         assert_eq!(batches.iter().map(|b| b.shape.0).collect::<Vec<_>>(), [2, 2, 1]);
         assert_eq!(batches.iter().map(|b| b.labelled).sum::<u64>(), 5 * 15);
-        let order: Vec<usize> = batches.iter().flat_map(|b| b.bands.chunks(32).map(|p| p[0] as usize / 100)).collect();
+        let order: Vec<usize> = batches.iter().flat_map(|b| bands(b).chunks(32).map(|p| p[0] as usize / 100)).collect();
         assert_eq!(order, sampler.epoch(0));
-        let (bands, labels) = batches.into_iter().next().unwrap().into_tensors(&Device::Cpu).unwrap();
+        let (bands, labels) = batches.into_iter().next().unwrap().into_tensors().unwrap();
         assert_eq!((bands.dims(), labels.dims()), (&[2, 4, 4, 2][..], &[2, 4, 4][..]));
     }
 
@@ -227,7 +309,7 @@ mod tests {
         let mut moved = 0;
         for batch in loader.train_batches(&sampler, (0, 0), 4) {
             let batch = batch.unwrap();
-            for (pixel, (values, &label)) in batch.bands.chunks(2).zip(batch.labels()).enumerate() {
+            for (pixel, (values, &label)) in bands(&batch).chunks(2).zip(labels(&batch)).enumerate() {
                 let from = values[0] as usize % 100;
                 assert_eq!(label, if from == 0 { IGNORE } else { (from % 3) as u8 });
                 moved += usize::from(from != pixel % 16);
@@ -236,12 +318,53 @@ mod tests {
         assert!(moved > 100, "flips move pixels");
     }
 
+    /// What a device that holds the patches would make of the draws.
+    fn made_of(draws: &Draws) -> Vec<f32> {
+        let mut made = Vec::new();
+        for (place, (patch, symmetry)) in draws.patches.iter().enumerate() {
+            let (mut upright, mut turned) = (vec![0.0; 32], vec![0.0; 32]);
+            Counting.read(draws.part, *patch, &mut upright, &mut [0; 16]).unwrap();
+            symmetry.copy(&upright, &mut turned, 4, 2);
+            for pixel in turned.chunks_mut(2) {
+                for (band, value) in pixel.iter_mut().enumerate() {
+                    let line = &draws.jitter[(place * 2 + band) * 2..];
+                    *value = *value * line[0] + line[1];
+                }
+            }
+            made.extend(turned);
+        }
+        made
+    }
+
+    #[test]
+    fn draws_for_a_device_say_what_the_host_would_have_made() {
+        let host = Loader { augment: AugmentConfig { flips: true, jitter: 0.2 }, ..loader(true) };
+        let on_device = Arc::new(OnDevice { train: vec![15; 5], holdout: vec![15; 3] });
+        let device = Loader { on_device: Some(on_device), ..host.clone() };
+        let sampler = sampler();
+        let pairs = host.train_batches(&sampler, (0, 1), 3).zip(device.train_batches(&sampler, (0, 1), 3));
+        for (host, device) in pairs {
+            let (host, device) = (host.unwrap(), device.unwrap());
+            let Content::Draws(draws) = &device.content else { panic!("values") };
+            assert_eq!((bands(&host), host.shape, host.labelled), (&made_of(draws)[..], device.shape, device.labelled));
+        }
+        let held: Vec<usize> = device
+            .holdout_batches()
+            .flat_map(|batch| match batch.unwrap().content {
+                Content::Draws(Draws { part: Part::Holdout, patches, .. }) => patches,
+                _ => panic!("values, or training patches"),
+            })
+            .map(|(patch, symmetry)| if symmetry == Symmetry::IDENTITY { patch } else { 99 })
+            .collect();
+        assert_eq!(held, [0, 1, 2]);
+    }
+
     #[test]
     fn the_holdout_comes_in_order_and_unchanged() {
         let batches: Vec<Batch> = loader(true).holdout_batches().map(Result::unwrap).collect();
         assert_eq!(batches.len(), 2);
-        assert_eq!(batches[0].bands[..4], [1000.0, 1000.0, 1001.0, 1001.0]);
-        assert_eq!(batches[1].bands[0], 1200.0);
+        assert_eq!(bands(&batches[0])[..4], [1000.0, 1000.0, 1001.0, 1001.0]);
+        assert_eq!(bands(&batches[1])[0], 1200.0);
         assert_eq!(batches[1].shape.0, 1);
     }
 

@@ -19,6 +19,13 @@ impl Confusion {
         Self { classes, counts: vec![0; classes * classes] }
     }
 
+    /// Of counts that were made elsewhere: `[classes, classes]`, truth by prediction.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn of_counts(classes: usize, counts: Vec<u64>) -> Self {
+        assert_eq!(counts.len(), classes * classes, "a square of counts");
+        Self { classes, counts }
+    }
+
     /// Counts pixels: `logits` is `[pixels, classes]`, `truth` class indices, [`IGNORE`] left out. The prediction is the
     /// class of the highest logit, the first of equals.
     pub(crate) fn add_logits(&mut self, logits: &[f32], truth: &[u8]) {

@@ -4,7 +4,7 @@ use candle_core::{Result as CandleResult, Tensor, Var};
 use candle_nn::{Module, ModuleT};
 
 use super::models::parameters::{Axes, Init, Registry};
-use super::ops::{self, Conv2dConfig};
+use super::ops::{self, Conv2dConfig, Running};
 use super::types::Result;
 
 /// Weight of the newest batch in the running statistics; PyTorch's default.
@@ -82,6 +82,11 @@ impl ConvNormRelu {
 
     /// With fixed statistics normalisation is a scale and a shift a channel: they go into the convolution.
     fn folded(&self) -> CandleResult<(Tensor, Tensor)> {
+        #[cfg(feature = "cuda")]
+        if self.weight.device().is_cuda() {
+            let BatchNorm { gamma, beta, running_mean, running_var } = &self.norm;
+            return ops::cuda::conv::fold(&self.weight, [gamma, beta, running_mean, running_var], EPS);
+        }
         let (scale, shift) = self.norm.scale_and_shift()?;
         Ok((self.weight.as_detached_tensor().broadcast_mul(&scale)?, shift))
     }
@@ -120,12 +125,8 @@ impl BatchNorm {
 
     /// Normalises with the batch's statistics and moves the running ones towards them.
     fn train(&self, x: &Tensor, relu: bool) -> CandleResult<Tensor> {
-        let (y, batch) = ops::batch_norm(x, self.gamma.as_tensor(), self.beta.as_tensor(), EPS, relu)?;
-        // As PyTorch: the running variance is unbiased, the one that normalises is not.
-        let unbiased = batch.count as f64 / (batch.count as f64 - 1.0).max(1.0);
-        average(&self.running_mean, &batch.mean, 1.0)?;
-        average(&self.running_var, &batch.variance, unbiased)?;
-        Ok(y)
+        let running = Running { mean: &self.running_mean, variance: &self.running_var, momentum: MOMENTUM };
+        ops::batch_norm_running(x, self.gamma.as_tensor(), self.beta.as_tensor(), EPS, relu, running)
     }
 
     /// `(scale, shift)` such that the normalised value is `x * scale + shift` under the running statistics.
@@ -144,13 +145,6 @@ impl ModuleT for BatchNorm {
         let (scale, shift) = self.scale_and_shift()?;
         x.detach().broadcast_mul(&scale)?.broadcast_add(&shift)
     }
-}
-
-/// `running += momentum * (batch * factor - running)`.
-fn average(running: &Var, batch: &[f64], factor: f64) -> CandleResult<()> {
-    let old = running.as_tensor().to_dtype(candle_core::DType::F64)?.to_vec1::<f64>()?;
-    let new: Vec<f64> = old.iter().zip(batch).map(|(o, b)| o + MOMENTUM * (b * factor - o)).collect();
-    running.set(&Tensor::new(new, running.device())?.to_dtype(running.dtype())?)
 }
 
 /// Transposed 2x2 convolution with stride 2: `[N, H, W, Ci]` to `[N, 2H, 2W, Co]`.

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::ops::softmax_cross_entropy;
+use super::ops::{softmax_cross_entropy, softmax_cross_entropy_with_gradient};
 use super::types::{NetError, Result};
 
 /// Cross-entropy with class weights and label smoothing, over labelled pixels.
@@ -35,5 +35,13 @@ impl CrossEntropy {
     /// As [`softmax_cross_entropy`].
     pub fn loss(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
         Ok(softmax_cross_entropy(logits, targets, self.class_weights.as_deref(), self.smoothing)?)
+    }
+
+    /// As [`Self::loss`], with the gradient of the logits, and without a graph.
+    ///
+    /// # Errors
+    /// As [`softmax_cross_entropy_with_gradient`].
+    pub fn with_gradient(&self, logits: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> {
+        Ok(softmax_cross_entropy_with_gradient(logits, targets, self.class_weights.as_deref(), self.smoothing)?)
     }
 }

@@ -6,6 +6,7 @@ mod batches;
 mod checkpoint;
 pub mod config;
 mod confusion;
+mod device;
 pub mod history;
 pub mod layers;
 pub mod loss;
@@ -24,12 +25,15 @@ mod values;
 pub mod weights;
 
 pub use config::{ClassWeights, LossConfig, OptimizerConfig, TrainConfig};
+pub use device::{Compute, GpuUse, Wanted, describe_gpus};
 pub use history::{Ended, EpochRecord, History, HoldoutScore};
 pub use loss::CrossEntropy;
 pub use models::{Model, ModelConfig, UNetConfig};
 pub use ops::Buffers;
-pub use predict::{PredictHooks, PredictOptions, SceneSource, predict_scene};
+#[cfg(feature = "cuda")]
+pub use ops::{DeviceError, GpuInfo, gpus};
+pub use predict::{PredictHooks, PredictOptions, SceneSource, predict_scene, predict_scene_on};
 pub use segmenter::Segmenter;
 pub use source::{Part, PatchSource};
-pub use trainer::{TrainHooks, Trained, train};
+pub use trainer::{TrainHooks, Trained, train, train_on};
 pub use types::{IGNORE, Mode, NetError, Result};

@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor, Var};
 
+use super::ops::Recorded;
 use super::{Mode, Model, Result};
 
 /// A network from bands to class logits.
@@ -17,6 +18,12 @@ pub trait Segmenter: Sync {
     /// # Errors
     /// [`super::NetError`] when the shape does not fit the network.
     fn forward(&self, bands: &Tensor, mode: Mode) -> Result<Tensor>;
+
+    /// As `forward` in [`Mode::Train`], with the record of it, to go back over.
+    ///
+    /// # Errors
+    /// As `forward`.
+    fn record(&self, bands: &Tensor) -> Result<Recorded>;
 
     /// Bands of an input pixel.
     fn bands(&self) -> usize;
@@ -44,6 +51,10 @@ impl Segmenter for Model {
 
     fn forward(&self, bands: &Tensor, mode: Mode) -> Result<Tensor> {
         self.forward(bands, mode)
+    }
+
+    fn record(&self, bands: &Tensor) -> Result<Recorded> {
+        self.record(bands)
     }
 
     fn bands(&self) -> usize {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+#[cfg(feature = "cuda")]
+use super::ops::DeviceError;
+
 /// Target value that the loss and the scores leave out: pixels without a label.
 pub const IGNORE: u8 = 255;
 
@@ -19,7 +22,14 @@ pub enum Mode {
 pub enum NetError {
     /// candle refused a tensor operation.
     #[error("tensor operation failed: {0}")]
-    Tensor(#[from] candle_core::Error),
+    Tensor(candle_core::Error),
+    /// A GPU was asked for in a build without CUDA.
+    #[error("this build of s2pipe has no CUDA: it computes on the CPU only")]
+    NoCuda,
+    /// A GPU cannot be used, or no longer.
+    #[cfg(feature = "cuda")]
+    #[error("{0}")]
+    Device(DeviceError),
     /// The configuration does not fit the data; the text says which value and what would fit.
     #[error("{0}")]
     Config(String),
@@ -66,6 +76,23 @@ pub enum NetError {
     /// Stopped because the caller asked; a checkpoint was left.
     #[error("stopped on request")]
     Cancelled,
+}
+
+impl From<candle_core::Error> for NetError {
+    fn from(error: candle_core::Error) -> Self {
+        #[cfg(feature = "cuda")]
+        if let Some(error) = DeviceError::of(&error) {
+            return Self::Device(error);
+        }
+        Self::Tensor(error)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl From<DeviceError> for NetError {
+    fn from(error: DeviceError) -> Self {
+        Self::Device(error)
+    }
 }
 
 /// Result of this room.

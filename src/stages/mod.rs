@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::engine::Registry;
 
 pub mod compare;
+mod device;
 mod difference;
 mod document;
 pub mod evaluate;

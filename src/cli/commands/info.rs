@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::args::InfoArgs;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Align, Table, print, print_json};
+use crate::net::describe_gpus;
 use crate::raster::{BandSummary, RasterInfo, Reader, Summarizer, checksum_of};
 
 /// Rows summarised at a time.
@@ -24,16 +25,11 @@ pub(in crate::cli) fn info(args: &InfoArgs) -> Result<(), Failure> {
 fn build(json: bool) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let cuda = cuda_line();
+    let cuda = describe_gpus();
     if json {
         return print_json(&json!({ "version": version, "processors": processors, "cuda": cuda }));
     }
-    print(&format!("s2pipe {version}\nprocessors: {processors}\nCUDA: {cuda}\n"))
-}
-
-/// What there is to say about CUDA, in one line.
-fn cuda_line() -> String {
-    "not in this build (build with --features cuda)".to_owned()
+    print(&format!("s2pipe {version}\nprocessors: {processors}\nCUDA: {}\n", cuda.join("\n      ")))
 }
 
 /// Prints type, size, bands, CRS, transform, nodata and statistics of a raster.

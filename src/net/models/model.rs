@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-use candle_core::{Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 
 use super::Network;
 use super::config::ModelConfig;
 use super::parameters::{Axes, Registry};
 use super::unet::UNet;
-use crate::net::ops::tape;
+use crate::net::ops::{Recorded, tape};
 use crate::net::types::{Mode, NetError, Result};
+use crate::net::values::{copy_in, copy_out};
 
 /// A network that turns images into logits, and all its tensors by name.
 pub struct Model {
@@ -29,13 +30,28 @@ impl Model {
     /// # Errors
     /// Sizes that make no network.
     pub fn new(config: &ModelConfig, bands: usize, classes: usize, seed: u64) -> Result<Self> {
+        Self::build(config, bands, classes, Registry::new(seed, &Device::Cpu))
+    }
+
+    /// The same model on `device`: a copy of its tensors.
+    ///
+    /// # Errors
+    /// candle's: a device that has no room for it.
+    pub fn on(&self, device: &Device) -> Result<Self> {
+        // The seed does not matter: every value is copied over.
+        let copy = Self::build(&self.config, self.bands, self.classes, Registry::new(0, device))?;
+        copy_in(&copy.parameters, &copy_out(&self.parameters)?)?;
+        copy_in(&copy.buffers, &copy_out(&self.buffers)?)?;
+        Ok(copy)
+    }
+
+    fn build(config: &ModelConfig, bands: usize, classes: usize, mut registry: Registry) -> Result<Self> {
         config.check()?;
         if bands == 0 || classes == 0 || classes > 255 {
             return Err(NetError::Config(format!(
                 "a model needs at least 1 band and 1 to 255 classes, found {bands} bands and {classes} classes"
             )));
         }
-        let mut registry = Registry::new(seed);
         let network: Box<dyn Network> = match config {
             ModelConfig::UNet(config) => Box::new(UNet::new(config, &mut registry, bands, classes)?),
         };
@@ -49,6 +65,23 @@ impl Model {
     /// # Errors
     /// A band count other than the model's; a side that is no multiple of [`ModelConfig::multiple`].
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.check_image(x)?;
+        Ok(match mode {
+            Mode::Train => tape::as_one_node(x, &self.parameters, || self.network.forward(x, true))?,
+            Mode::Eval => self.network.forward(x, false)?,
+        })
+    }
+
+    /// As [`Self::forward`] in [`Mode::Train`], for a training that goes back itself. The only way to train on a GPU.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn record(&self, x: &Tensor) -> Result<Recorded> {
+        self.check_image(x)?;
+        Ok(tape::record(x, || self.network.forward(x, true))?)
+    }
+
+    fn check_image(&self, x: &Tensor) -> Result<()> {
         let (_, height, width, bands) = x.dims4()?;
         if bands != self.bands {
             return Err(NetError::Config(format!(
@@ -63,10 +96,7 @@ impl Model {
                 self.config.kind()
             )));
         }
-        Ok(match mode {
-            Mode::Train => tape::record(x, &self.parameters, || self.network.forward(x, true))?,
-            Mode::Eval => self.network.forward(x, false)?,
-        })
+        Ok(())
     }
 
     /// Trainable tensors by their PyTorch names, in the order of the layers.

@@ -49,6 +49,7 @@ pub(crate) enum Init {
 /// Collects what layers register.
 pub(crate) struct Registry {
     rng: Rng,
+    device: Device,
     pub(crate) parameters: Vec<(String, Var)>,
     pub(crate) buffers: Vec<(String, Var)>,
     /// Of the parameters, then of the buffers.
@@ -56,8 +57,10 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed).fork("parameters"), parameters: Vec::new(), buffers: Vec::new(), axes: Vec::new() }
+    /// For tensors on `device`.
+    pub(crate) fn new(seed: u64, device: &Device) -> Self {
+        let (rng, device) = (Rng::new(seed).fork("parameters"), device.clone());
+        Self { rng, device, parameters: Vec::new(), buffers: Vec::new(), axes: Vec::new() }
     }
 
     /// A trainable tensor. Its values depend on the seed and its name, not on what was registered before.
@@ -71,7 +74,7 @@ impl Registry {
                 (0..count).map(|_| ((2.0 * rng.uniform() - 1.0) * bound) as f32).collect()
             }
         };
-        let var = Var::from_vec(values, shape, &Device::Cpu)?;
+        let var = Var::from_vec(values, shape, &self.device)?;
         self.parameters.push((name.to_owned(), var.clone()));
         self.axes.push(axes);
         Ok(var)
@@ -80,7 +83,7 @@ impl Registry {
     /// A tensor that training changes without a gradient.
     pub(crate) fn buffer(&mut self, name: &str, shape: &[usize], value: f32) -> Result<Var> {
         let count: usize = shape.iter().product();
-        let var = Var::from_vec(vec![value; count], shape, &Device::Cpu)?;
+        let var = Var::from_vec(vec![value; count], shape, &self.device)?;
         self.buffers.push((name.to_owned(), var.clone()));
         Ok(var)
     }

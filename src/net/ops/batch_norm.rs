@@ -7,7 +7,7 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, Var, WithDType, bail};
 
 use super::chunks;
 use super::element::{Element, host, same_dtype, slice, with_float};
@@ -58,6 +58,48 @@ pub fn batch_norm(
         Some(found) => Ok((y, BatchStatistics::clone(found))),
         None => bail!("{NAME}: ran on a device without an implementation"),
     }
+}
+
+/// The averages that a layer keeps of its batches' statistics.
+#[derive(Clone, Copy, Debug)]
+pub struct Running<'a> {
+    /// Of the means, `[C]`.
+    pub mean: &'a Var,
+    /// Of the unbiased variances, `[C]`.
+    pub variance: &'a Var,
+    /// Weight of the newest batch.
+    pub momentum: f64,
+}
+
+/// As [`batch_norm`], and moves the running averages towards the batch's statistics.
+///
+/// # Errors
+/// As [`batch_norm`].
+pub fn batch_norm_running(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    eps: f64,
+    relu: bool,
+    running: Running<'_>,
+) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return super::cuda::norm::batch_norm(x, gamma, beta, eps, relu, Some(running));
+    }
+    let (y, batch) = batch_norm(x, gamma, beta, eps, relu)?;
+    // As PyTorch: the running variance is unbiased, the one that normalises is not.
+    let unbiased = batch.count as f64 / (batch.count as f64 - 1.0).max(1.0);
+    move_towards(running.mean, running.momentum, &batch.mean, 1.0)?;
+    move_towards(running.variance, running.momentum, &batch.variance, unbiased)?;
+    Ok(y)
+}
+
+/// `running += momentum * (batch * factor - running)`.
+fn move_towards(running: &Var, momentum: f64, batch: &[f64], factor: f64) -> Result<()> {
+    let old = running.as_tensor().to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let new: Vec<f64> = old.iter().zip(batch).map(|(o, b)| o + momentum * (b * factor - o)).collect();
+    running.set(&Tensor::new(new, running.device())?.to_dtype(running.dtype())?)
 }
 
 struct BatchNorm {

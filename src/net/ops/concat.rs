@@ -1,9 +1,13 @@
 //! Concatenation along the channels.
 
 use candle_core::backend::BackendStorage;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::chunks;
+#[cfg(feature = "cuda")]
+use super::cuda::image;
 use super::element::{Element, dims4, host, same_dtype, slice, with_float};
 use super::scratch::in_chunks;
 use super::tape;
@@ -43,6 +47,14 @@ fn part<T: Element>(dy: &[T], channels: usize, (from, count): (usize, usize)) ->
     })
 }
 
+/// Refuses images that do not lie on each other.
+fn same_size(a: [usize; 3], b: [usize; 3]) -> Result<()> {
+    if a != b {
+        bail!("{NAME}: images of {a:?} and {b:?} do not lie on each other");
+    }
+    Ok(())
+}
+
 impl CustomOp2 for ConcatChannels {
     fn name(&self) -> &'static str {
         NAME
@@ -50,9 +62,7 @@ impl CustomOp2 for ConcatChannels {
 
     fn cpu_fwd(&self, a: &CpuStorage, al: &Layout, b: &CpuStorage, bl: &Layout) -> Result<(CpuStorage, Shape)> {
         let ([n, h, w, ca], [nb, hb, wb, cb]) = (dims4(NAME, al)?, dims4(NAME, bl)?);
-        if [n, h, w] != [nb, hb, wb] {
-            bail!("{NAME}: images of {:?} and {:?} do not lie on each other", al.dims(), bl.dims());
-        }
+        same_size([n, h, w], [nb, hb, wb])?;
         let y = with_float!(NAME, a.dtype(), T => {
             let y = join::<T>(slice(NAME, a, al)?, slice(NAME, b, bl)?, ca, cb);
             T::to_cpu_storage_owned(y)
@@ -60,9 +70,22 @@ impl CustomOp2 for ConcatChannels {
         Ok((y, Shape::from((n, h, w, ca + cb))))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, a: &CudaStorage, al: &Layout, b: &CudaStorage, bl: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (dims, [nb, hb, wb, cb]) = (dims4(NAME, al)?, dims4(NAME, bl)?);
+        let [n, h, w, _] = dims;
+        same_size([n, h, w], [nb, hb, wb])?;
+        image::concat(NAME, (a, al), (b, bl), dims, cb)
+    }
+
     fn bwd(&self, a: &Tensor, b: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let ([.., ca], [.., cb]) = (dims4(NAME, a.layout())?, dims4(NAME, b.layout())?);
         let dy = dy.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if dy.device().is_cuda() {
+            let (da, db) = image::split(NAME, a, b, &dy)?;
+            return Ok((Some(da), Some(db)));
+        }
         let hdy = host(NAME, &dy);
         with_float!(NAME, a.dtype(), T => {
             let dy = hdy.slice()?;

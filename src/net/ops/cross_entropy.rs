@@ -5,9 +5,13 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::chunks;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::element::Element;
 use super::fused::{self, Batch, Labels, Loss};
 use super::softmax::{BLOCK, Block, Plane, labelled};
+#[cfg(feature = "cuda")]
+use super::tape;
 use super::{lanes, simd};
 
 /// Cross-entropy of `logits: [.., K]` against class numbers `targets: [..]` (u8, [`IGNORE`](crate::net::IGNORE) = no label),
@@ -26,12 +30,48 @@ pub fn softmax_cross_entropy(
     class_weights: Option<&[f32]>,
     smoothing: f32,
 ) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if logits.device().is_cuda() {
+        let wanted = tape::needs_gradient(logits);
+        let found = cuda::loss::cross_entropy_and(logits, targets, class_weights, smoothing, wanted)?;
+        return cuda::loss::node(NAME, logits, found);
+    }
+    let (labels, loss) = checked(logits, targets, class_weights, smoothing)?;
+    fused::apply(loss, logits, labels)
+}
+
+/// As [`softmax_cross_entropy`], with the gradient by logits, and without a graph.
+///
+/// # Errors
+/// As [`softmax_cross_entropy`]. On a GPU a target that is no class makes the loss NaN instead: to look at the targets would
+/// mean to wait for them.
+pub fn softmax_cross_entropy_with_gradient(
+    logits: &Tensor,
+    targets: &Tensor,
+    class_weights: Option<&[f32]>,
+    smoothing: f32,
+) -> Result<(Tensor, Tensor)> {
+    #[cfg(feature = "cuda")]
+    if logits.device().is_cuda() {
+        return cuda::loss::cross_entropy(logits, targets, class_weights, smoothing);
+    }
+    let (labels, loss) = checked(logits, targets, class_weights, smoothing)?;
+    fused::with_gradient(&loss, logits, &labels)
+}
+
+/// Everything looked at before a kernel sees it.
+fn checked(
+    logits: &Tensor,
+    targets: &Tensor,
+    class_weights: Option<&[f32]>,
+    smoothing: f32,
+) -> Result<(Labels, CrossEntropy)> {
     let labels = Labels::new(NAME, logits, targets)?;
     let weights = fused::class_weights(NAME, class_weights, labels.counts.len())?;
     if !(0.0..=1.0).contains(&smoothing) {
         bail!("{NAME}: label smoothing must lie in 0..=1, got {smoothing}");
     }
-    fused::apply(CrossEntropy { weights, smoothing: f64::from(smoothing) }, logits, labels)
+    Ok((labels, CrossEntropy { weights, smoothing: f64::from(smoothing) }))
 }
 
 const NAME: &str = "softmax_cross_entropy";

@@ -4,9 +4,13 @@ use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::chunks;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::element::Element;
 use super::fused::{self, Batch, Labels, Loss};
 use super::softmax::{labelled_probabilities, slopes_to_gradient};
+#[cfg(feature = "cuda")]
+use super::tape;
 use crate::net::types::IGNORE;
 
 const NAME: &str = "dice_loss";
@@ -26,11 +30,16 @@ const NAME: &str = "dice_loss";
 /// A target of `K` or more that is not [`IGNORE`]; shapes, types, weights that do not fit; a `smooth` that is negative or
 /// not finite.
 pub fn dice_loss(logits: &Tensor, targets: &Tensor, class_weights: Option<&[f32]>, smooth: f32) -> Result<Tensor> {
-    let labels = Labels::new(NAME, logits, targets)?;
-    let weights = fused::class_weights(NAME, class_weights, labels.counts.len())?;
     if !(smooth >= 0.0 && smooth.is_finite()) {
         bail!("{NAME}: smooth must be 0 or more and finite, got {smooth}");
     }
+    #[cfg(feature = "cuda")]
+    if logits.device().is_cuda() {
+        let found = cuda::loss::dice(logits, targets, class_weights, smooth, tape::needs_gradient(logits))?;
+        return cuda::loss::node(NAME, logits, found);
+    }
+    let labels = Labels::new(NAME, logits, targets)?;
+    let weights = fused::class_weights(NAME, class_weights, labels.counts.len())?;
     fused::apply(Dice { weights, smooth: f64::from(smooth) }, logits, labels)
 }
 

@@ -125,3 +125,13 @@ pub(crate) fn same_dtype(op: &str, tensors: &[&Tensor]) -> Result<DType> {
         Some(other) => bail!("{op}: operands differ in type, {dtype:?} and {:?}", other.dtype()),
     }
 }
+
+/// Refuses parameters of another type than the image's. On a GPU a bf16 image goes with f32 parameters.
+pub(crate) fn same_types(op: &str, image: &Tensor, parameters: &[&Tensor]) -> Result<()> {
+    let mixed = image.device().is_cuda() && image.dtype() == DType::BF16;
+    let expected = if mixed { DType::F32 } else { image.dtype() };
+    match parameters.iter().find(|t| t.dtype() != expected) {
+        None => Ok(()),
+        Some(other) => bail!("{op}: operands differ in type, {:?} and {:?}", image.dtype(), other.dtype()),
+    }
+}

@@ -88,6 +88,18 @@ pub(super) fn apply<L: Loss>(loss: L, logits: &Tensor, labels: Labels) -> Result
     logits.contiguous()?.apply_op1(Fused { loss, labels, tracked: logits.track_op(), gradient: OnceLock::new() })
 }
 
+/// The loss as a scalar of the logits' type, and its gradient by logits, without a graph: on the CPU.
+pub(super) fn with_gradient<L: Loss>(loss: &L, logits: &Tensor, labels: &Labels) -> Result<(Tensor, Tensor)> {
+    let logits = logits.contiguous()?;
+    let (values, targets) = (host(L::NAME, &logits), host(L::NAME, &labels.targets));
+    let (targets, counts) = (targets.slice()?, labels.counts.as_slice());
+    with_float!(L::NAME, logits.dtype(), T => {
+        let (loss, gradient) = loss.run(&Batch::<T> { logits: values.slice()?, targets, counts, tracked: true });
+        let value = Tensor::new(T::from_f64(loss), &Device::Cpu)?;
+        Ok((value, Tensor::from_vec(gradient, logits.shape(), &Device::Cpu)?))
+    })
+}
+
 struct Fused<L> {
     loss: L,
     labels: Labels,

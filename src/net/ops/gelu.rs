@@ -6,10 +6,14 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use candle_core::backend::BackendStorage;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
 use super::chunks;
+#[cfg(feature = "cuda")]
+use super::cuda::pointwise;
 use super::element::{Element, host, slice, with_float};
 use super::tape;
 
@@ -66,8 +70,17 @@ impl CustomOp1 for Gelu {
         Ok((y, layout.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        pointwise::map(NAME, "gelu", x, layout)
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         let dy = dy.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return pointwise::gradient(NAME, "gelu_gradient", x, &dy).map(Some);
+        }
         let (hx, hdy) = (host(NAME, x), host(NAME, &dy));
         with_float!(NAME, x.dtype(), T => {
             Tensor::from_vec(backward::<T>(hx.slice()?, hdy.slice()?), x.shape(), x.device()).map(Some)

@@ -7,12 +7,16 @@
 use std::sync::OnceLock;
 
 use candle_core::backend::BackendStorage;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
 use rayon::prelude::*;
 
 use super::batch_norm::{Affine, BatchStatistics, Saved, scale_and_shift, statistics};
 use super::chunks;
-use super::element::{Element, dims4, host, same_dtype, slice, with_float};
+#[cfg(feature = "cuda")]
+use super::cuda::norm::Norm;
+use super::element::{Element, dims4, host, same_types, slice, with_float};
 use super::simd;
 use super::tape;
 
@@ -25,8 +29,15 @@ const NAME: &str = "group_norm";
 /// # Errors
 /// Groups that do not divide the channels, shapes that do not fit, operands of different or non-float types.
 pub fn group_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, groups: usize, eps: f64, relu: bool) -> Result<Tensor> {
-    same_dtype(NAME, &[x, gamma, beta])?;
-    let op = GroupNorm { groups, eps, relu, statistics: OnceLock::new() };
+    same_types(NAME, x, &[gamma, beta])?;
+    let op = GroupNorm {
+        groups,
+        eps,
+        relu,
+        statistics: OnceLock::new(),
+        #[cfg(feature = "cuda")]
+        on_gpu: OnceLock::new(),
+    };
     tape::apply3(&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?, op)
 }
 
@@ -36,6 +47,9 @@ struct GroupNorm {
     relu: bool,
     /// One an image: each channel has its group's.
     statistics: OnceLock<Vec<BatchStatistics>>,
+    /// The same, where they stay on a GPU.
+    #[cfg(feature = "cuda")]
+    on_gpu: OnceLock<Tensor>,
 }
 
 /// Gives every channel the statistics of its group. Squares are around the group's mean: a mean far from 0 costs no
@@ -59,6 +73,19 @@ fn group_means<T: Element>(scale: &[T], values: &[T], groups: usize, count: usiz
 }
 
 impl GroupNorm {
+    /// Refuses groups that do not divide the channels.
+    fn check(&self, channels: usize) -> Result<()> {
+        if self.groups == 0 || !channels.is_multiple_of(self.groups) {
+            bail!("{NAME}: {channels} channels cannot be cut into {} equal groups", self.groups);
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn norm(&self, dims: [usize; 4]) -> Norm {
+        Norm::of_groups(NAME, dims, self.groups, self.eps, self.relu)
+    }
+
     fn forward<T: Element>(&self, x: &[T], image: usize, gamma: &[T], beta: &[T]) -> Vec<T> {
         let find = |x: &[T]| join_groups(&statistics(x, gamma.len()), self.groups);
         let found = self.statistics.get_or_init(|| x.par_chunks_exact(image).map(find).collect());
@@ -131,15 +158,28 @@ impl CustomOp3 for GroupNorm {
         if n * h * w * channels == 0 || gl.dims() != [channels] || bl.dims() != [channels] {
             bail!("{NAME}: gamma {:?} and beta {:?} do not fit an input {:?}", gl.dims(), bl.dims(), xl.dims());
         }
-        if self.groups == 0 || channels % self.groups != 0 {
-            bail!("{NAME}: {channels} channels cannot be cut into {} equal groups", self.groups);
-        }
+        self.check(channels)?;
         let image = h * w * channels;
         let y = with_float!(NAME, x.dtype(), T => {
             let (gamma, beta) = (slice::<T>(NAME, gamma, gl)?, slice::<T>(NAME, beta, bl)?);
             T::to_cpu_storage_owned(self.forward(slice(NAME, x, xl)?, image, gamma, beta))
         });
         Ok((y, xl.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        gamma: &CudaStorage,
+        gl: &Layout,
+        beta: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let dims = dims4(NAME, xl)?;
+        self.check(dims[3])?;
+        self.norm(dims).forward((x, xl), (gamma, gl), (beta, bl), &self.on_gpu)
     }
 
     fn bwd(
@@ -151,6 +191,11 @@ impl CustomOp3 for GroupNorm {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let dy = dy.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            let [dx, dgamma, dbeta] = self.norm(dims4(NAME, x.layout())?).backward(x, &dy, &self.on_gpu)?;
+            return Ok((Some(dx), Some(dgamma), Some(dbeta)));
+        }
         let [dx, dgamma, dbeta] = with_float!(NAME, x.dtype(), T => self.backward::<T>(x, gamma, beta, &dy))?;
         Ok((Some(dx), Some(dgamma), Some(dbeta)))
     }

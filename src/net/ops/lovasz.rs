@@ -4,9 +4,13 @@ use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::chunks;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::element::Element;
 use super::fused::{self, Batch, Labels, Loss};
 use super::softmax::{labelled, labelled_probabilities, slopes_to_gradient};
+#[cfg(feature = "cuda")]
+use super::tape;
 
 const NAME: &str = "lovasz_softmax";
 
@@ -24,6 +28,11 @@ const NAME: &str = "lovasz_softmax";
 /// A target of `K` or more that is not [`IGNORE`](crate::net::IGNORE); shapes or types that do not fit; more than 2^32
 /// pixels.
 pub fn lovasz_softmax(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if logits.device().is_cuda() {
+        let found = cuda::lovasz::lovasz(logits, targets, tape::needs_gradient(logits))?;
+        return cuda::loss::node(NAME, logits, found);
+    }
     let labels = Labels::new(NAME, logits, targets)?;
     if u32::try_from(targets.elem_count()).is_err() {
         bail!("{NAME}: takes at most {} pixels, got {}", u32::MAX, targets.elem_count());

@@ -1,8 +1,12 @@
 //! 2x2 maximum with stride 2. candle's own has a wrong gradient.
 
 use candle_core::backend::BackendStorage;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType, bail};
 
+#[cfg(feature = "cuda")]
+use super::cuda::image;
 use super::element::{Element, dims4, host, slice, with_float};
 use super::scratch::in_chunks;
 use super::simd;
@@ -130,9 +134,20 @@ impl CustomOp1 for MaxPool2x2 {
         Ok((y, Shape::from((g.batch, oh, ow, g.channels))))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let dims = dims4(NAME, layout)?;
+        Geometry::new(dims)?;
+        image::max_pool(NAME, x, layout, dims)
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         let g = Geometry::new(dims4(NAME, x.layout())?)?;
         let dy = dy.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return image::max_pool_gradient(NAME, x, &dy).map(Some);
+        }
         let (hx, hdy) = (host(NAME, x), host(NAME, &dy));
         with_float!(NAME, x.dtype(), T => {
             let dx = backward::<T>(&g, hx.slice()?, hdy.slice()?);

@@ -11,6 +11,8 @@ mod concat;
 mod conv2d;
 mod conv_transpose;
 mod cross_entropy;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod dice;
 mod element;
 mod exponential;
@@ -30,12 +32,14 @@ pub(crate) mod tape;
 mod upsample;
 mod upsample_bilinear;
 
-pub use batch_norm::{BatchStatistics, batch_norm};
+pub use batch_norm::{BatchStatistics, Running, batch_norm, batch_norm_running};
 pub use buffers::Buffers;
 pub use concat::concat_channels;
 pub use conv_transpose::conv_transpose2x2;
 pub use conv2d::{Conv2dConfig, conv2d, conv2d_joined, conv2d_relu, conv2d_relu_joined};
-pub use cross_entropy::softmax_cross_entropy;
+pub use cross_entropy::{softmax_cross_entropy, softmax_cross_entropy_with_gradient};
+#[cfg(feature = "cuda")]
+pub use cuda::{DeviceError, Gpu, GpuInfo, Numerics, OpenGpu, gpus};
 pub use dice::dice_loss;
 pub use gelu::gelu;
 pub use group_norm::group_norm;
@@ -43,5 +47,6 @@ pub use lovasz::lovasz_softmax;
 pub use max_pool::max_pool2x2;
 pub use relu::relu;
 pub use softmax::softmax_channels;
+pub use tape::{Gradients, GradientsOf, Recorded, record};
 pub use upsample::upsample_nearest2x;
 pub use upsample_bilinear::upsample_bilinear;

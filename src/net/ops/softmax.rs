@@ -1,6 +1,8 @@
 //! Softmax over the last dimension, and what the losses on top of it share.
 
 use candle_core::backend::BackendStorage;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType, bail};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -10,7 +12,8 @@ use super::element::{Element, slice, with_float};
 use super::{lanes, simd};
 use crate::net::types::IGNORE;
 
-/// `exp(x) / sum(exp(x))` over the last dimension of `x: [.., K]`, for inference: leaves no graph.
+/// `exp(x) / sum(exp(x))` over the last dimension of `x: [.., K]`, for inference: leaves no graph. On a GPU the result is f32
+/// whatever the type of `x`.
 ///
 /// # Errors
 /// A scalar, or a type that is no float.
@@ -164,5 +167,10 @@ impl CustomOp1 for Softmax {
             T::to_cpu_storage_owned(y)
         });
         Ok((y, layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        super::cuda::softmax::softmax(self.name(), x, layout)
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! candle's backward pass adds every gradient to a tensor of zeros, over threads of its own that wait by spinning: about
 //! a third of a U-Net's step. While [`record`] runs a network, operators are written on a tape instead; the first gradient
-//! of a tensor is moved, and what the step no longer needs is freed on the way back. To candle the network is then one
-//! node after a chain of links, one a parameter, that hand the gradients over: `loss.backward()` works as ever.
+//! of a tensor is moved, and what the step no longer needs is freed on the way back. Training goes back over the record
+//! itself. Where a graph of candle's is wanted, [`as_one_node`] makes the network one node of it, after a chain of links,
+//! one a parameter, that hand the gradients over: `loss.backward()` works as ever.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use candle_core::backprop::GradStore;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, TensorId, Var,
     WithDType, bail,
@@ -148,6 +150,10 @@ impl Step {
 
 /// Sum of two gradients of one tensor.
 fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if a.device().is_cuda() {
+        return super::cuda::pointwise::add(&a.contiguous()?, &b.contiguous()?);
+    }
     fn sum<T: Element>(a: &[T], b: &[T]) -> Vec<T> {
         let step = chunks::rows(1);
         in_chunks(a.len(), step, |number, sum| {
@@ -170,12 +176,73 @@ impl Drop for Restore {
     }
 }
 
-/// Runs `network`, which must turn `x` into its result by operators of this module and `parameters` alone. The result
-/// carries one gradient function for the whole network. Where `x` needs a gradient itself, candle keeps the graph.
+/// A network's result, and how it came about.
+pub struct Recorded {
+    tape: Tape,
+    output: Tensor,
+}
+
+impl Recorded {
+    /// The result.
+    #[must_use]
+    pub fn output(&self) -> &Tensor {
+        &self.output
+    }
+
+    /// Gradients of all parameters, given that of the result. What the network kept for this is freed on the way.
+    ///
+    /// # Errors
+    /// Those of the operators.
+    pub fn backward(self, gradient: &Tensor) -> Result<Gradients> {
+        self.tape.backward(&self.output, gradient).map(Gradients)
+    }
+}
+
+/// Gradients by variable.
+pub struct Gradients(HashMap<TensorId, Tensor>);
+
+/// Where gradients are found: ours, or candle's.
+pub trait GradientsOf: Sync {
+    /// That of `var`, if there is one.
+    fn of(&self, var: &Var) -> Option<&Tensor>;
+}
+
+impl GradientsOf for Gradients {
+    fn of(&self, var: &Var) -> Option<&Tensor> {
+        self.0.get(&var.id())
+    }
+}
+
+impl GradientsOf for GradStore {
+    fn of(&self, var: &Var) -> Option<&Tensor> {
+        self.get(var)
+    }
+}
+
+/// Runs `network`, which must turn `x` into its result by operators of this module and variables alone, and writes down what
+/// it does.
 ///
 /// # Errors
 /// `network`'s; a tensor in it that would not pass its gradient on.
-pub(crate) fn record(
+pub fn record(x: &Tensor, network: impl FnOnce() -> Result<Tensor>) -> Result<Recorded> {
+    let outer = Restore(ACTIVE.replace(Some(Tape { root: x.id(), steps: Vec::new() })));
+    let output = network()?;
+    let tape = ACTIVE.take();
+    drop(outer);
+    match tape.filter(|tape| tape.made(&output)) {
+        Some(tape) => Ok(Recorded { tape, output }),
+        None => {
+            bail!("the network's result was not made by an operator of `net::ops`: no gradient would pass through it")
+        }
+    }
+}
+
+/// As [`record`], on the CPU, with the network as one node of candle's graph. Where `x` needs a gradient itself, candle keeps
+/// the graph.
+///
+/// # Errors
+/// As [`record`].
+pub(crate) fn as_one_node(
     x: &Tensor,
     parameters: &[(String, Var)],
     network: impl FnOnce() -> Result<Tensor>,
@@ -183,14 +250,8 @@ pub(crate) fn record(
     if x.track_op() {
         return network();
     }
-    let outer = Restore(ACTIVE.replace(Some(Tape { root: x.id(), steps: Vec::new() })));
-    let output = network()?;
-    let tape = ACTIVE.take();
-    drop(outer);
-    let Some(tape) = tape.filter(|tape| tape.made(&output)) else {
-        bail!("the network's result was not made by an operator of `net::ops`: no gradient would pass through it");
-    };
-    let gradients = Gradients::default();
+    let Recorded { tape, output } = record(x, network)?;
+    let gradients = Handover::default();
     let mut token = Tensor::zeros((), DType::F32, &Device::Cpu)?;
     for (_, parameter) in parameters {
         token = token.apply_op2(parameter, Link(Arc::clone(&gradients)))?;
@@ -199,10 +260,10 @@ pub(crate) fn record(
 }
 
 /// Where the tape leaves the gradients for the links.
-type Gradients = Arc<Mutex<HashMap<TensorId, Tensor>>>;
+type Handover = Arc<Mutex<HashMap<TensorId, Tensor>>>;
 
 /// Hands one parameter's gradient to candle. Its value is a scalar of no meaning.
-struct Link(Gradients);
+struct Link(Handover);
 
 impl CustomOp2 for Link {
     fn name(&self) -> &'static str {
@@ -228,7 +289,7 @@ impl CustomOp2 for Link {
 /// The network as one node: its value is the recorded result, its backward pass the tape's.
 struct Replay {
     recorded: Mutex<Option<(Tape, Tensor)>>,
-    gradients: Gradients,
+    gradients: Handover,
 }
 
 impl CustomOp1 for Replay {
@@ -267,12 +328,12 @@ mod tests {
     #[test]
     fn an_operand_from_elsewhere_is_refused() {
         let lost = |x: &Tensor| relu(&(relu(x)? * 2.0)?);
-        let error = record(&image(1.0), &[], || lost(&image(1.0))).unwrap_err().to_string();
+        let error = as_one_node(&image(1.0), &[], || lost(&image(1.0))).unwrap_err().to_string();
         assert!(error.contains("relu") && error.contains("no gradient would pass"), "{error}");
         // The failed recording is over: operators work as usual again.
         assert!(lost(&image(1.0)).is_ok());
         let x = image(1.0);
-        let error = record(&x, &[], || relu(&x)? * 2.0).unwrap_err().to_string();
+        let error = as_one_node(&x, &[], || relu(&x)? * 2.0).unwrap_err().to_string();
         assert!(error.contains("result was not made by an operator"), "{error}");
     }
 
@@ -281,7 +342,7 @@ mod tests {
         let parameter = Var::from_tensor(&image(3.0)).unwrap();
         let x = image(1.0);
         let network = || upsample_nearest2x(&concat_channels(&relu(&parameter)?, &concat_channels(&x, &parameter)?)?);
-        let y = record(&x, &[("p".to_owned(), parameter.clone())], network).unwrap();
+        let y = as_one_node(&x, &[("p".to_owned(), parameter.clone())], network).unwrap();
         let grads = y.sum_all().unwrap().backward().unwrap();
         let grad = grads.get(&parameter).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(grad, vec![8.0; 12]);
@@ -290,7 +351,7 @@ mod tests {
     #[test]
     fn a_second_backward_pass_says_that_it_needs_a_second_forward_pass() {
         let parameter = Var::from_tensor(&image(3.0)).unwrap();
-        let y = record(&image(1.0), &[("p".to_owned(), parameter.clone())], || relu(&parameter)).unwrap();
+        let y = as_one_node(&image(1.0), &[("p".to_owned(), parameter.clone())], || relu(&parameter)).unwrap();
         let loss = y.sum_all().unwrap();
         assert!(loss.backward().is_ok());
         assert!(loss.backward().unwrap_err().to_string().contains("run forward again"));

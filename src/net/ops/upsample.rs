@@ -1,9 +1,13 @@
 //! Nearest-neighbour doubling. candle's own overwrites gradients that other consumers of its input had added.
 
 use candle_core::backend::BackendStorage;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
+#[cfg(feature = "cuda")]
+use super::cuda::image;
 use super::element::{Element, dims4, host, slice, with_float};
 use super::tape;
 
@@ -60,9 +64,18 @@ impl CustomOp1 for UpsampleNearest2x {
         Ok((y, Shape::from((n, 2 * h, 2 * w, c))))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        image::nearest(NAME, x, layout, dims4(NAME, layout)?)
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         let dims = dims4(NAME, x.layout())?;
         let dy = dy.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return image::nearest_gradient(NAME, x, &dy).map(Some);
+        }
         let hdy = host(NAME, &dy);
         with_float!(NAME, x.dtype(), T => {
             Tensor::from_vec(backward::<T>(dims, hdy.slice()?), x.shape(), x.device()).map(Some)

@@ -3,9 +3,13 @@
 //! one owner, forward and backward: nothing is added by two threads.
 
 use candle_core::backend::BackendStorage;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType, bail};
 use rayon::prelude::*;
 
+#[cfg(feature = "cuda")]
+use super::cuda::image::Bilinear;
 use super::element::{Element, dims4, host, slice, with_float};
 use super::simd;
 use super::tape;
@@ -112,6 +116,20 @@ impl UpsampleBilinear {
         (blends(h, height, self.align_corners), blends(w, width, self.align_corners))
     }
 
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self, from: [usize; 4]) -> Bilinear {
+        Bilinear { op: NAME, from, to: self.size, align_corners: self.align_corners }
+    }
+
+    /// Refuses sizes without pixels.
+    fn check(&self, dims: [usize; 4]) -> Result<()> {
+        let [height, width] = self.size;
+        if dims.contains(&0) || height == 0 || width == 0 {
+            bail!("{NAME}: needs pixels in the input and in the target, got {dims:?} and {height}x{width}");
+        }
+        Ok(())
+    }
+
     fn forward<T: Element>(&self, dims: [usize; 4], x: &[T]) -> Vec<T> {
         let [_, height, width, channels] = dims;
         let (rows, columns) = self.axes(dims);
@@ -134,18 +152,27 @@ impl CustomOp1 for UpsampleBilinear {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let dims = dims4(NAME, layout)?;
         let ([n, _, _, c], [height, width]) = (dims, self.size);
-        if dims.contains(&0) || height == 0 || width == 0 {
-            bail!("{NAME}: needs pixels in the input and in the target, got {dims:?} and {height}x{width}");
-        }
+        self.check(dims)?;
         let y = with_float!(NAME, x.dtype(), T => {
             T::to_cpu_storage_owned(self.forward::<T>(dims, slice(NAME, x, layout)?))
         });
         Ok((y, Shape::from((n, height, width, c))))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let dims = dims4(NAME, layout)?;
+        self.check(dims)?;
+        self.on_gpu(dims).forward(x, layout)
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         let dims = dims4(NAME, x.layout())?;
         let dy = dy.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return self.on_gpu(dims).backward(x, &dy).map(Some);
+        }
         let hdy = host(NAME, &dy);
         with_float!(NAME, x.dtype(), T => {
             Tensor::from_vec(self.backward::<T>(dims, hdy.slice()?), x.shape(), x.device()).map(Some)

@@ -7,8 +7,8 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Var};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::config::AdamWConfig;
-use crate::net::ops::lanes;
+use super::config::{AdamWConfig, StepFactors};
+use crate::net::ops::{GradientsOf, lanes};
 use crate::net::{NetError, Result};
 
 /// Running moments of one parameter's gradient, row-major as the parameter.
@@ -18,6 +18,17 @@ pub struct Moments {
     pub first: Vec<f32>,
     /// Of its square.
     pub second: Vec<f32>,
+}
+
+impl Moments {
+    /// Refuses moments that are not those of parameters of `sizes`.
+    pub(crate) fn check(moments: &[Self], sizes: &[usize]) -> Result<()> {
+        let fits = |(m, size): (&Self, &usize)| m.first.len() == *size && m.second.len() == *size;
+        if moments.len() == sizes.len() && moments.iter().zip(sizes).all(fits) {
+            return Ok(());
+        }
+        Err(NetError::Config("the saved optimiser moments are those of another model".into()))
+    }
 }
 
 /// The optimiser. Parameters and moments live on the CPU, f32.
@@ -54,14 +65,8 @@ impl AdamW {
     /// # Errors
     /// [`NetError::Config`] when their number or lengths are not those of the parameters.
     pub fn restore(&mut self, moments: Vec<Moments>, steps: u64) -> Result<()> {
-        let fits = moments.len() == self.vars.len()
-            && moments
-                .iter()
-                .zip(&self.vars)
-                .all(|(m, v)| m.first.len() == v.elem_count() && m.second.len() == v.elem_count());
-        if !fits {
-            return Err(NetError::Config("the saved optimiser moments are those of another model".into()));
-        }
+        let sizes: Vec<usize> = self.vars.iter().map(|var| var.elem_count()).collect();
+        Moments::check(&moments, &sizes)?;
         self.moments = moments;
         self.steps = steps;
         Ok(())
@@ -72,27 +77,16 @@ impl AdamW {
     ///
     /// # Errors
     /// [`candle_core::Error`] when a parameter or gradient is not a contiguous f32 tensor on the CPU.
-    pub fn step_scaled(&mut self, grads: &GradStore, scale: f64, lr: f64) -> candle_core::Result<()> {
+    pub fn step_scaled(&mut self, grads: &impl GradientsOf, scale: f64, lr: f64) -> candle_core::Result<()> {
         self.steps += 1;
-        let [beta1, beta2] = self.config.betas;
-        let power = i32::try_from(self.steps).unwrap_or(i32::MAX);
-        let (correction1, correction2) = (1.0 - beta1.powi(power), 1.0 - beta2.powi(power));
-        let sweep = Sweep {
-            scale: scale as f32,
-            keep: 1.0,
-            fresh1: (1.0 - beta1) as f32,
-            keep2: beta2 as f32,
-            fresh2: (1.0 - beta2) as f32,
-            step_size: (lr / correction1) as f32,
-            root_correction2: correction2.sqrt() as f32,
-            eps: self.config.eps as f32,
-        };
-        let decayed = Sweep { keep: (1.0 - lr * self.config.weight_decay) as f32, ..sweep };
+        let factors = self.config.factors(self.steps, lr);
+        let decayed = Sweep { factors, scale: scale as f32 };
+        let plain = Sweep { factors: StepFactors { keep: 1.0, ..factors }, ..decayed };
         // Small parameters are shared out whole, and while one thread cuts up a large one the others help: nobody waits
         // between two parameters.
         self.vars.par_iter().zip(&mut self.moments).try_for_each(|(var, moments)| {
-            let Some(grad) = grads.get(var) else { return Ok(()) };
-            let sweep = if var.rank() > 1 { decayed } else { sweep };
+            let Some(grad) = grads.of(var) else { return Ok(()) };
+            let sweep = if var.rank() > 1 { decayed } else { plain };
             var.inplace_op2(&grad.contiguous()?, &Parameter { sweep, moments: RefCell::new(moments) })
         })
     }
@@ -121,14 +115,9 @@ impl candle_nn::Optimizer for AdamW {
 /// The numbers of one step for one parameter.
 #[derive(Clone, Copy)]
 struct Sweep {
+    factors: StepFactors,
+    /// What gradients are first multiplied by.
     scale: f32,
-    keep: f32,
-    fresh1: f32,
-    keep2: f32,
-    fresh2: f32,
-    step_size: f32,
-    root_correction2: f32,
-    eps: f32,
 }
 
 /// A sweep over the same places of four streams.
@@ -146,13 +135,13 @@ impl WithSimd for Update<'_> {
     // No fused multiply-add is asked for: the bits are the same on every instruction set.
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let sweep = self.sweep;
+        let Sweep { factors: f, scale } = self.sweep;
         for (((p, m), v), g) in self.params.iter_mut().zip(self.first).zip(self.second).zip(self.grads) {
-            let g = g * sweep.scale;
-            *m += (g - *m) * sweep.fresh1;
-            *v = *v * sweep.keep2 + g * g * sweep.fresh2;
-            let root = v.sqrt() / sweep.root_correction2 + sweep.eps;
-            *p = *p * sweep.keep - sweep.step_size * (*m / root);
+            let g = g * scale;
+            *m += (g - *m) * f.fresh1;
+            *v = *v * f.keep2 + g * g * f.fresh2;
+            let root = v.sqrt() / f.root_correction2 + f.eps;
+            *p = *p * f.keep - f.step_size * (*m / root);
         }
     }
 }

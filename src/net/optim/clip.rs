@@ -1,11 +1,10 @@
 //! Clipping by the global norm (Pascanu, Mikolov, Bengio 2013), with the arithmetic of `torch.nn.utils.clip_grad_norm_`.
 
-use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 use rayon::prelude::*;
 
 use crate::net::Result;
-use crate::net::ops::simd;
+use crate::net::ops::{GradientsOf, simd};
 use crate::net::values::with_values;
 
 /// Values summed by one thread at a time. Fixed, so that the sum does not depend on the number of threads.
@@ -16,8 +15,8 @@ const CHUNK: usize = 1 << 14;
 ///
 /// # Errors
 /// [`crate::net::NetError::Tensor`] when a gradient is not f32.
-pub fn global_norm<'a>(grads: &GradStore, vars: impl IntoIterator<Item = &'a Var>) -> Result<f64> {
-    let grads: Vec<&Tensor> = vars.into_iter().filter_map(|var| grads.get(var)).collect();
+pub fn global_norm<'a>(grads: &impl GradientsOf, vars: impl IntoIterator<Item = &'a Var>) -> Result<f64> {
+    let grads: Vec<&Tensor> = vars.into_iter().filter_map(|var| grads.of(var)).collect();
     let squares = grads.par_iter().map(|grad| with_values(grad, sum_of_squares));
     // Collected and then summed in order: the sum does not depend on which thread was first.
     let squares: Vec<f64> = squares.collect::<candle_core::Result<_>>()?;
@@ -54,6 +53,8 @@ fn chunk_sum_of_squares(values: &[f32]) -> f64 {
 mod tests {
     use candle_core::Device;
     use serde::Deserialize;
+
+    use candle_core::backprop::GradStore;
 
     use super::*;
 

@@ -35,7 +35,42 @@ const fn default_eps() -> f64 {
     1e-8
 }
 
+/// The numbers of one step, the same for every parameter.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct StepFactors {
+    /// What a parameter is first multiplied by, where it decays.
+    pub(crate) keep: f32,
+    /// One minus the memory of the first moment.
+    pub(crate) fresh1: f32,
+    /// Memory of the second moment.
+    pub(crate) keep2: f32,
+    /// One minus that.
+    pub(crate) fresh2: f32,
+    /// Learning rate over the bias correction of the first moment.
+    pub(crate) step_size: f32,
+    /// Root of the bias correction of the second moment.
+    pub(crate) root_correction2: f32,
+    /// Added to the root of the second moment.
+    pub(crate) eps: f32,
+}
+
 impl AdamWConfig {
+    /// The numbers of step `step`, counted from 1, at learning rate `lr`.
+    pub(crate) fn factors(&self, step: u64, lr: f64) -> StepFactors {
+        let [beta1, beta2] = self.betas;
+        let power = i32::try_from(step).unwrap_or(i32::MAX);
+        let (correction1, correction2) = (1.0 - beta1.powi(power), 1.0 - beta2.powi(power));
+        StepFactors {
+            keep: (1.0 - lr * self.weight_decay) as f32,
+            fresh1: (1.0 - beta1) as f32,
+            keep2: beta2 as f32,
+            fresh2: (1.0 - beta2) as f32,
+            step_size: (lr / correction1) as f32,
+            root_correction2: correction2.sqrt() as f32,
+            eps: self.eps as f32,
+        }
+    }
+
     /// The defaults around a learning rate.
     pub fn with_lr(lr: f64) -> Self {
         Self { lr, weight_decay: default_weight_decay(), betas: default_betas(), eps: default_eps() }

@@ -7,3 +7,5 @@ mod config;
 pub use adamw::{AdamW, Moments};
 pub use clip::{clip_factor, global_norm};
 pub use config::AdamWConfig;
+#[cfg(feature = "cuda")]
+pub(crate) use config::StepFactors;

@@ -13,11 +13,13 @@ pub(super) struct Blend {
     /// `[height, width, classes]`. Weights sum to 1, so a row that all its windows were added to holds probabilities.
     sums: Vec<f32>,
     labels: Vec<u8>,
+    wants_probabilities: bool,
 }
 
 impl Blend {
-    pub(super) fn new(width: usize, height: usize, classes: usize) -> Self {
-        Self { width, classes, sums: vec![0.0; height * width * classes], labels: vec![0; height * width] }
+    pub(super) fn new([height, width]: [usize; 2], classes: usize, wants_probabilities: bool) -> Self {
+        let (sums, labels) = (vec![0.0; height * width * classes], vec![0; height * width]);
+        Self { width, classes, sums, labels, wants_probabilities }
     }
 
     /// Adds windows side by side: `probabilities` is `[windows, height, width, classes]` of the windows `batch` of
@@ -42,7 +44,7 @@ impl Blend {
         );
     }
 
-    /// Labels and probabilities of the first `rows` rows; `valid` says which of their pixels have data.
+    /// Labels and, where wanted, probabilities of the first `rows` rows; `valid` says which of their pixels have data.
     pub(super) fn finish(&mut self, rows: usize, valid: &[bool]) -> (&[u8], &[f32]) {
         let pixels = rows * self.width;
         let (labels, sums) = (&mut self.labels[..pixels], &mut self.sums[..pixels * self.classes]);
@@ -52,7 +54,7 @@ impl Blend {
                 sums.fill(0.0);
             }
         }
-        (labels, sums)
+        (labels, if self.wants_probabilities { sums } else { &[] })
     }
 
     /// Drops the first `rows` rows.

@@ -5,6 +5,7 @@
 
 mod axis;
 mod blend;
+mod canvas;
 mod options;
 mod strip;
 
@@ -13,18 +14,17 @@ mod tests;
 
 pub use options::{PredictHooks, PredictOptions, SceneSource};
 
-use candle_core::Tensor;
-
 use self::axis::Axis;
-use self::blend::Blend;
+use self::canvas::{Canvas, Windows};
 use self::strip::Strip;
-use super::ops::{Buffers, softmax_channels};
+use super::device::Compute;
+use super::ops::Buffers;
 use super::segmenter::Segmenter;
-use super::values::with_values;
-use super::{Mode, NetError, Result};
+use super::{NetError, Result};
 
 /// Takes finished rows: first row, number of rows, class indices `[rows, width]`
-/// ([`IGNORE`](super::IGNORE) where the scene has no data), and probabilities `[rows, width, classes]` (all 0 there).
+/// ([`IGNORE`](super::IGNORE) where the scene has no data), and probabilities `[rows, width, classes]` (all 0 there), or
+/// nothing where [`PredictOptions::probabilities`] is false.
 pub type RowSink<'a> = dyn FnMut(usize, usize, &[u8], &[f32]) -> Result<()> + 'a;
 
 /// Predicts a scene of any size. `sink` gets every row once, in order, as soon as no later window touches it.
@@ -43,46 +43,68 @@ pub fn predict_scene(
     sink: &mut RowSink<'_>,
     hooks: &PredictHooks<'_>,
 ) -> Result<()> {
+    predict_scene_on(&Compute::Cpu, model, scene, options, sink, hooks)
+}
+
+/// As [`predict_scene`], where `compute` says; the model must be there. On a GPU, where the network may be computed by other
+/// algorithms for other numbers of windows, the result depends on `options.batch` by rounding.
+///
+/// # Errors
+/// As [`predict_scene`], and what the GPU reports.
+pub fn predict_scene_on(
+    compute: &Compute,
+    model: &dyn Segmenter,
+    scene: &dyn SceneSource,
+    options: &PredictOptions,
+    sink: &mut RowSink<'_>,
+    hooks: &PredictHooks<'_>,
+) -> Result<()> {
     options.check(model, scene)?;
     Buffers::keep();
     let axis = |len| Axis::new(len, options.window, options.overlap, model.multiple());
     let (rows, columns) = (axis(scene.height()), axis(scene.width()));
     let mut strip = Strip::new(scene, rows.inside());
-    let mut blend = Blend::new(scene.width(), rows.inside(), model.classes());
+    let size = [rows.inside(), scene.width()];
+    let mut canvas = Canvas::new(compute, size, model, options.probabilities)?;
     let total = rows.windows() * columns.windows();
+    let mut together = options.batch;
     for (y, top, next_top) in rows.starts() {
-        strip.move_to(top)?;
+        let moved = strip.move_to(top)?;
+        canvas.follow(&strip, moved)?;
         let seen: Vec<usize> = (0..columns.windows()).filter(|&x| strip.any_valid(columns.span(x))).collect();
-        for (index, batch) in seen.chunks(options.batch).enumerate() {
+        let mut done = 0;
+        while done < seen.len() {
             if (hooks.cancelled)() {
                 return Err(NetError::Cancelled);
             }
-            let probabilities = probabilities(model, &strip, rows.extent(), &columns, batch)?;
-            with_values(&probabilities, |p| blend.add(p, rows.weights(y), &columns, batch))?;
-            (hooks.progress)(y * columns.windows() + index * options.batch + batch.len(), total);
+            let batch = &seen[done..seen.len().min(done + together)];
+            let windows = Windows { height: rows.extent(), row_weights: rows.weights(y), columns: &columns, batch };
+            match canvas.add(model, &strip, &windows) {
+                Err(error) if together > 1 && out_of_memory(&error) => {
+                    together = together.div_ceil(2);
+                    tracing::warn!("the GPU is out of memory: windows are now computed {together} at a time");
+                    continue;
+                }
+                added => added?,
+            }
+            done += batch.len();
+            (hooks.progress)(y * columns.windows() + done, total);
         }
         (hooks.progress)((y + 1) * columns.windows(), total);
         let finished = next_top - top;
-        let (labels, probabilities) = blend.finish(finished, strip.valid_rows(finished));
+        let (labels, probabilities) = canvas.finish(finished, strip.valid_rows(finished))?;
         sink(top, finished, labels, probabilities)?;
-        blend.advance(finished);
+        canvas.advance(finished)?;
     }
     Ok(())
 }
 
-/// Class probabilities `[windows, height, width, classes]` of the windows `batch` of the strip.
-fn probabilities(
-    model: &dyn Segmenter,
-    strip: &Strip<'_>,
-    height: usize,
-    columns: &Axis,
-    batch: &[usize],
-) -> Result<Tensor> {
-    let width = columns.extent();
-    let mut bands = Vec::with_capacity(batch.len() * height * width * model.bands());
-    for &x in batch {
-        strip.copy_window(columns.start(x), height, width, &mut bands);
-    }
-    let bands = Tensor::from_vec(bands, (batch.len(), height, width, model.bands()), &model.device())?;
-    Ok(softmax_channels(&model.forward(&bands, Mode::Eval)?)?)
+#[cfg(feature = "cuda")]
+fn out_of_memory(error: &NetError) -> bool {
+    matches!(error, NetError::Device(super::ops::DeviceError::OutOfMemory { .. }))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn out_of_memory(_: &NetError) -> bool {
+    false
 }

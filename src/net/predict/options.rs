@@ -43,19 +43,21 @@ pub struct PredictOptions {
     pub window: usize,
     /// Pixels that neighbouring windows share, at least.
     pub overlap: usize,
-    /// Windows in one forward pass.
+    /// Windows in one forward pass. A GPU that has not the memory takes fewer.
     pub batch: usize,
+    /// Whether the sink needs probabilities; it gets none otherwise.
+    pub probabilities: bool,
 }
 
 impl Default for PredictOptions {
     fn default() -> Self {
-        Self { window: 256, overlap: 64, batch: 4 }
+        Self { window: 256, overlap: 64, batch: 4, probabilities: true }
     }
 }
 
 impl PredictOptions {
     pub(super) fn check(&self, model: &dyn Segmenter, scene: &dyn SceneSource) -> Result<()> {
-        let Self { window, overlap, batch } = *self;
+        let Self { window, overlap, batch, .. } = *self;
         let multiple = model.multiple();
         let problem = if window == 0 || !window.is_multiple_of(multiple) {
             let fitting = window.next_multiple_of(multiple).max(multiple);

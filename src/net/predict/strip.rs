@@ -18,6 +18,14 @@ pub(super) struct Strip<'a> {
     valid: Vec<bool>,
 }
 
+/// How a strip moved.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only a GPU has a copy of the strip that must move too"))]
+pub(super) struct Moved {
+    pub(super) dropped: usize,
+    pub(super) kept: usize,
+}
+
 impl<'a> Strip<'a> {
     /// A strip of `height` rows, nothing read yet.
     pub(super) fn new(scene: &'a dyn SceneSource, height: usize) -> Self {
@@ -35,13 +43,15 @@ impl<'a> Strip<'a> {
     }
 
     /// Moves down to row `top` and reads the rows that are new. Pixels without data become 0, the mean, as in training.
-    pub(super) fn move_to(&mut self, top: usize) -> Result<()> {
+    /// Says how many rows it dropped at the top, and how many it kept.
+    pub(super) fn move_to(&mut self, top: usize) -> Result<Moved> {
         let row = self.width * self.bands;
         let dropped = (top - self.top).min(self.filled);
         self.values.copy_within(dropped * row..self.filled * row, 0);
         self.valid.copy_within(dropped * self.width..self.filled * self.width, 0);
         self.filled -= dropped;
         self.top = top;
+        let moved = Moved { dropped, kept: self.filled };
         let (values, valid) = (&mut self.values[self.filled * row..], &mut self.valid[self.filled * self.width..]);
         let missing = self.height - self.filled;
         if missing > 0 {
@@ -51,7 +61,13 @@ impl<'a> Strip<'a> {
             }
         }
         self.filled = self.height;
-        Ok(())
+        Ok(moved)
+    }
+
+    /// Values of the rows from `first` on.
+    #[cfg(feature = "cuda")]
+    pub(super) fn rows_from(&self, first: usize) -> &[f32] {
+        &self.values[first * self.width * self.bands..]
     }
 
     /// Whether any pixel of these columns has data.

@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 
-use candle_core::Var;
+use candle_core::{Tensor, Var};
 
 use super::*;
+use crate::net::ops::Recorded;
 use crate::net::rng::Rng;
-use crate::net::{IGNORE, Model, ModelConfig, UNetConfig};
+use crate::net::{IGNORE, Mode, Model, ModelConfig, UNetConfig};
 
 /// A scene of noise with a corner without data.
 struct Noise {
@@ -81,6 +82,9 @@ impl Segmenter for Toy {
     }
     fn multiple(&self) -> usize {
         8
+    }
+    fn record(&self, _: &Tensor) -> Result<Recorded> {
+        unreachable!("nothing here trains")
     }
     fn forward(&self, bands: &Tensor, _: Mode) -> Result<Tensor> {
         let (n, h, w, _) = bands.dims4()?;
@@ -174,7 +178,7 @@ fn naive(model: &dyn Segmenter, scene: &Noise, options: PredictOptions) -> Vec<f
     sums.iter().enumerate().map(|(i, sum)| sum / weights[i / CLASSES]).collect()
 }
 
-const OPTIONS: PredictOptions = PredictOptions { window: 32, overlap: 12, batch: 3 };
+const OPTIONS: PredictOptions = PredictOptions { window: 32, overlap: 12, batch: 3, probabilities: true };
 
 #[test]
 fn equals_the_naive_blend_of_the_whole_scene() {

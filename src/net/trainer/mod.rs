@@ -4,7 +4,9 @@
 //! was stopped and taken up again.
 
 mod evaluate;
+mod feed;
 mod hooks;
+mod learner;
 mod pace;
 mod session;
 
@@ -13,8 +15,11 @@ mod tests;
 
 pub use hooks::TrainHooks;
 
+use candle_core::Device;
+
 use self::session::Session;
 use super::config::{LossConfig, TrainConfig};
+use super::device::Compute;
 use super::history::History;
 use super::loss::CrossEntropy;
 use super::models::Model;
@@ -45,12 +50,27 @@ pub struct Trained {
 /// stop, after a checkpoint was written; [`NetError::Io`](super::NetError::Io) when the checkpoint folder cannot be used; and
 /// whatever `source` reports.
 pub fn train(config: &TrainConfig, source: &dyn PatchSource, hooks: &TrainHooks<'_>) -> Result<Trained> {
+    train_on(&Compute::Cpu, config, source, hooks)
+}
+
+/// As [`train`], where `compute` says. The trained model is on the CPU in any case.
+///
+/// # Errors
+/// As [`train`], and what the GPU reports.
+pub fn train_on(
+    compute: &Compute,
+    config: &TrainConfig,
+    source: &dyn PatchSource,
+    hooks: &TrainHooks<'_>,
+) -> Result<Trained> {
     config.check(source)?;
     Buffers::keep();
-    let model = Model::new(&config.model, source.bands(), config.classes, config.seed)?;
+    let drawn = Model::new(&config.model, source.bands(), config.classes, config.seed)?;
+    let model = if matches!(compute, Compute::Cpu) { drawn } else { drawn.on(&compute.device())? };
     let LossConfig::CrossEntropy { class_weights, smoothing } = config.loss;
     let loss = CrossEntropy::new(class_weights.weights(&source.class_pixels()), smoothing)?;
-    let history = Session::new(config, &model, &loss, source, hooks)?.run()?;
+    let history = Session::new(config, compute, (&model, &loss), source, hooks)?.run()?;
     let cut_short = history.ended == Ended::Deadline;
+    let model = if matches!(compute, Compute::Cpu) { model } else { model.on(&Device::Cpu)? };
     Ok(Trained { model, best_epoch: history.best_epoch, history, cut_short })
 }

@@ -22,6 +22,11 @@ impl Pace {
         self.steps += 1;
     }
 
+    /// Steps that had only been asked for were waited for.
+    pub(super) fn waited_for_steps(&mut self, duration: Duration) {
+        self.stepping += duration;
+    }
+
     /// The slowest counts.
     pub(super) fn evaluation_took(&mut self, duration: Duration) {
         self.evaluation = self.evaluation.max(duration);

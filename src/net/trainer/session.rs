@@ -3,22 +3,24 @@
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use candle_core::{Device, Var};
+use candle_core::Var;
 
 use super::evaluate::evaluate;
+use super::feed::Feed;
 use super::hooks::TrainHooks;
+use super::learner::{Learner, Lesson, Step, learner};
 use super::pace::Pace;
 use crate::net::batches::{Batch, Loader, prefetch};
 use crate::net::checkpoint::{CheckpointFolder, Progress, Snapshot, Weights};
 use crate::net::config::{OptimizerConfig, TrainConfig};
+use crate::net::device::Compute;
 use crate::net::history::{Ended, EpochRecord, History};
 use crate::net::loss::CrossEntropy;
-use crate::net::optim::{AdamW, clip_factor, global_norm};
 use crate::net::rng::Rng;
 use crate::net::sampling::Sampler;
 use crate::net::segmenter::Segmenter;
 use crate::net::source::{Part, PatchSource};
-use crate::net::{Mode, NetError, Result};
+use crate::net::{NetError, Result};
 
 /// A checkpoint after an epoch is left out as long as writing them would take more than this share of the time.
 const CHECKPOINT_SHARE: u32 = 10;
@@ -32,15 +34,17 @@ pub(super) struct Session<'a> {
     loader: Loader<'a>,
     sampler: Sampler,
     steps_per_epoch: usize,
-    optimizer: AdamW,
+    feed: Feed,
+    learner: Box<dyn Learner>,
     peak_lr: f64,
-    device: Device,
     folder: CheckpointFolder,
     saved_at: Instant,
     saving_took: Duration,
     progress: Progress,
     best: Option<Weights>,
     pace: Pace,
+    /// The last loss that was known.
+    told_loss: f32,
 }
 
 /// How an epoch was left.
@@ -54,8 +58,8 @@ impl<'a> Session<'a> {
     /// Takes up the newest checkpoint of this training, or starts afresh. `config` was checked against `source`.
     pub(super) fn new(
         config: &'a TrainConfig,
-        network: &'a dyn Segmenter,
-        loss: &'a CrossEntropy,
+        compute: &Compute,
+        (network, loss): (&'a dyn Segmenter, &'a CrossEntropy),
         source: &'a dyn PatchSource,
         hooks: &'a TrainHooks<'a>,
     ) -> Result<Self> {
@@ -64,7 +68,8 @@ impl<'a> Session<'a> {
         let samples = config.samples_per_epoch(source.train_len());
         let sampler = Sampler::new(config.sampling, source.train_len(), samples, |i| source.weight(i), &rng)?;
         let OptimizerConfig::AdamW(adamw) = config.optimizer;
-        let vars = network.parameters().iter().map(|(_, var)| var.clone());
+        let feed = Feed::new(compute, source, config.classes)?;
+        let on_device = feed.on_device();
         let folder = CheckpointFolder::open(hooks.checkpoint_dir, fingerprint(config, network, source)?)?;
         let progress = Progress::start(rng.state());
         let mut session = Self {
@@ -72,18 +77,19 @@ impl<'a> Session<'a> {
             network,
             loss,
             hooks,
-            loader: Loader { source, classes: config.classes, batch, augment: config.augment, rng },
+            loader: Loader { source, classes: config.classes, batch, augment: config.augment, rng, on_device },
             sampler,
             steps_per_epoch: samples.div_ceil(batch),
-            optimizer: AdamW::of(vars, adamw),
+            feed,
+            learner: learner(config, compute, network)?,
             peak_lr: adamw.lr,
-            device: network.device(),
             folder,
             saved_at: Instant::now(),
             saving_took: Duration::ZERO,
             progress,
             best: None,
             pace: Pace::default(),
+            told_loss: 0.0,
         };
         session.resume()?;
         Ok(session)
@@ -110,7 +116,8 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         saved.weights.put_into(self.network)?;
-        self.optimizer.restore(saved.moments, saved.progress.optimizer_steps)?;
+        self.learner.restore(saved.moments, saved.progress.optimizer_steps)?;
+        self.learner.start_sum(saved.progress.loss_sum)?;
         self.progress = saved.progress;
         self.best = saved.best;
         tracing::info!("training goes on after {} of {} steps", self.steps_done(), self.steps());
@@ -147,7 +154,8 @@ impl<'a> Session<'a> {
             self.pace.batch_took(step_started - waiting_since);
             let loss = self.step(batch?)?;
             self.pace.step_took(step_started.elapsed());
-            (self.hooks.on_step)(self.steps_done(), self.steps(), loss);
+            self.told_loss = loss.unwrap_or(self.told_loss);
+            (self.hooks.on_step)(self.steps_done(), self.steps(), self.told_loss);
             if (self.hooks.cancelled)() {
                 return self.cancel();
             }
@@ -161,42 +169,46 @@ impl<'a> Session<'a> {
         self.finish_epoch(started)
     }
 
-    /// One step: forward, backward, update. Returns the loss.
-    fn step(&mut self, batch: Batch) -> Result<f32> {
+    /// One step. Returns the loss where it is known yet.
+    fn step(&mut self, batch: Batch) -> Result<Option<f32>> {
         let labelled = batch.labelled;
-        let (epoch, step) = (self.progress.epochs_done + 1, self.steps_done() + 1);
-        let loss = if labelled > 0 { self.learn(batch, epoch, step)? } else { 0.0 };
-        self.progress.loss_sum += f64::from(loss) * labelled as f64;
+        let step = self.step_number(self.steps_done() + 1);
+        let loss = if labelled > 0 {
+            let (bands, labels) = self.feed.tensors(batch)?;
+            let lesson = Lesson { network: self.network, loss: self.loss, bands, labels, labelled };
+            self.learner.step(&lesson, &step, &mut self.progress)?
+        } else {
+            Some(0.0)
+        };
         self.progress.labelled += labelled;
         self.progress.steps_done += 1;
         Ok(loss)
     }
 
-    fn learn(&mut self, batch: Batch, epoch: usize, step: usize) -> Result<f32> {
-        let (bands, labels) = batch.into_tensors(&self.device)?;
-        let loss = self.loss.loss(&self.network.forward(&bands, Mode::Train)?, &labels)?;
-        let value = loss.to_scalar::<f32>()?;
-        if !value.is_finite() {
-            return Err(NetError::Diverged { epoch, step, loss: value });
-        }
-        let grads = loss.backward()?;
-        let norm = global_norm(&grads, self.network.parameters().iter().map(|(_, var)| var))?;
-        if !norm.is_finite() {
-            return Err(NetError::GradientDiverged { epoch, step, norm });
-        }
-        let scale = self.config.clip.map_or(1.0, |max_norm| clip_factor(norm, max_norm));
-        self.optimizer.step_scaled(&grads, scale, self.lr(step - 1))?;
-        self.progress.optimizer_steps = self.optimizer.steps();
-        Ok(value)
+    /// Step `number`, counted from 1.
+    fn step_number(&self, number: usize) -> Step {
+        Step { number, per_epoch: self.steps_per_epoch, lr: self.lr(number - 1) }
+    }
+
+    /// Waits for the steps that were asked for; that time is theirs.
+    fn settle(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let step = self.step_number(self.steps_done().max(1));
+        self.learner.settle(&step, &mut self.progress)?;
+        self.pace.waited_for_steps(started.elapsed());
+        Ok(())
     }
 
     /// Scores the hold-out, keeps the weights if they are the best, writes the record.
     fn finish_epoch(&mut self, started: Instant) -> Result<EpochEnd> {
+        self.settle()?;
         let epoch = self.progress.epochs_done + 1;
         let due = epoch.is_multiple_of(self.config.evaluate_every) || epoch == self.config.epochs;
         let evaluation_started = Instant::now();
+        // What a batch had to be cut into to be learned from, it is cut into here too.
+        self.loader.batch = self.config.batch.patches().div_ceil(self.learner.parts());
         let holdout = if due && self.loader.source.holdout_len() > 0 {
-            match evaluate(self.network, self.loss, &self.loader, self.hooks.cancelled) {
+            match evaluate((self.network, self.loss), &self.loader, &mut self.feed, self.hooks.cancelled) {
                 Err(NetError::Cancelled) => return self.cancel(),
                 score => score?,
             }
@@ -220,6 +232,7 @@ impl<'a> Session<'a> {
         };
         (self.hooks.on_epoch)(&record);
         self.progress.end_epoch(record);
+        self.learner.start_sum(0.0)?;
         Ok(EpochEnd::Finished)
     }
 
@@ -230,11 +243,13 @@ impl<'a> Session<'a> {
     }
 
     fn save(&mut self) -> Result<()> {
+        self.settle()?;
         let started = Instant::now();
+        let moments = self.learner.moments()?;
         let snapshot = Snapshot {
             progress: &self.progress,
             weights: Weights::of(self.network)?,
-            moments: self.optimizer.moments(),
+            moments: &moments,
             best: self.best.as_ref(),
         };
         let step = self.progress.epochs_done * (self.steps_per_epoch + 1) + self.progress.steps_done;

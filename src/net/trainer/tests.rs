@@ -146,8 +146,10 @@ fn learns_and_returns_the_weights_of_the_best_epoch() {
         batch: 2,
         augment: AugmentConfig::default(),
         rng: Rng::new(0),
+        on_device: None,
     };
-    let score = evaluate::evaluate(&trained.model, &loss, &loader, &|| false).unwrap().unwrap();
+    let scored = evaluate::evaluate((&trained.model, &loss), &loader, &mut feed::Feed::Host, &|| false);
+    let score = scored.unwrap().unwrap();
     assert_eq!(score.mean_jaccard, highest);
     assert_eq!(Some(score.jaccard), epochs[best_epoch - 1].holdout.as_ref().map(|h| h.jaccard.clone()));
 }

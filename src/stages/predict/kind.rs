@@ -13,7 +13,6 @@ use crate::spec::{Artefact, Default, Finding, InputSpec, KindSpec, OutputSpec, P
 use crate::stages::params::{
     PRECISION, classes_of, expand_error, made_by, read_classes, read_params, read_with, to_json,
 };
-use crate::stages::train::refuse_cuda;
 
 static SPEC: KindSpec = KindSpec {
     name: "predict",
@@ -96,7 +95,12 @@ pub(super) struct PredictParams {
 
 impl PredictParams {
     pub(super) fn options(&self) -> PredictOptions {
-        PredictOptions { window: self.window, overlap: self.overlap, batch: self.batch }
+        PredictOptions {
+            window: self.window,
+            overlap: self.overlap,
+            batch: self.batch,
+            probabilities: self.probabilities,
+        }
     }
 }
 
@@ -149,7 +153,6 @@ impl StageKind for Predict {
     }
 
     fn run(&self, task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-        refuse_cuda(task.device)?;
         predict_map(&read_params(task)?, &read_classes(task)?, task)?;
         Ok(Outcome::Complete)
     }

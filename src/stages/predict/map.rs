@@ -5,11 +5,12 @@ use std::path::Path;
 use super::kind::PredictParams;
 use super::scene::Scene;
 use crate::engine::{Progress, StageError, TaskContext};
-use crate::net::predict::{PredictHooks, predict_scene};
-use crate::net::{IGNORE, NetError, weights};
+use crate::net::predict::{PredictHooks, predict_scene_on};
+use crate::net::{Compute, GpuUse, IGNORE, NetError, weights};
 use crate::raster::{
     ClassTable, Georeference, NO_LABEL, Predictor, RasterWriter, SampleType, Samples, WriteOptions, label_options,
 };
+use crate::stages::device::{open_compute, task_failure};
 use crate::stages::train::{MODEL_FILE, ModelCard};
 
 /// Predicts the scene in slot `scene` with the network in slot `model`.
@@ -22,6 +23,9 @@ pub(super) fn predict_map(
     let card = ModelCard::read(model_dir)?;
     check_classes(&card, classes)?;
     let (model, _) = weights::load(&model_dir.join(MODEL_FILE)).map_err(failed)?;
+    let with = GpuUse { precision: params.precision, ..GpuUse::default() };
+    let compute = open_compute(task, with)?;
+    let model = if matches!(compute, Compute::Cpu) { model } else { model.on(&compute.device()).map_err(failed)? };
     let scene = Scene::open(task.input("scene")?, &card)?;
     let mut map = MapWriter::create(params, classes, &scene, task)?;
     let codes = card.codes.clone();
@@ -33,15 +37,12 @@ pub(super) fn predict_map(
         task.progress.progress(Progress::Step { unit: "windows", done: done as u64, total: total as u64, note });
     };
     let hooks = PredictHooks { progress: &progress, cancelled: &|| task.cancel.is_cancelled() };
-    predict_scene(&model, &scene, &params.options(), &mut sink, &hooks).map_err(failed)?;
+    predict_scene_on(&compute, &model, &scene, &params.options(), &mut sink, &hooks).map_err(failed)?;
     map.finish()
 }
 
 fn failed(error: NetError) -> StageError {
-    match error {
-        NetError::Cancelled => StageError::Cancelled,
-        other => StageError::failed(other.to_string()),
-    }
+    task_failure(error, "use fewer windows at a time (`batch`) or smaller ones (`window`)")
 }
 
 /// The network's classes must be the pipeline's: a code that the table does not name would have no colour and no score.

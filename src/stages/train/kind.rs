@@ -10,11 +10,12 @@ use super::card::{MODEL_CARD_FILE, MODEL_CARD_VERSION, MODEL_FILE, ModelCard};
 use super::params::PARAMS;
 use super::source::TilePatches;
 use crate::engine::{
-    Cores, DeviceChoice, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress,
-    StageError, StageKind, TaskContext, TaskPlan,
+    Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress, StageError, StageKind,
+    TaskContext, TaskPlan,
 };
-use crate::net::{EpochRecord, NetError, TrainConfig, TrainHooks, Trained, train, weights};
+use crate::net::{EpochRecord, GpuUse, NetError, TrainConfig, TrainHooks, Trained, train_on, weights};
 use crate::spec::{Artefact, Finding, InputSpec, KindSpec, OutputSpec, Pipeline, Stage};
+use crate::stages::device::{open_compute, task_failure};
 use crate::stages::document::write_document;
 use crate::stages::params::{classes_of, codes_json, made_by};
 use crate::stages::patches::{INDEX_ITEM, PatchIndex};
@@ -87,7 +88,6 @@ impl StageKind for Train {
     }
 
     fn run(&self, task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-        refuse_cuda(task.device)?;
         let index = PatchIndex::read(task.input(INDEX_ITEM)?)?;
         let seed = task.seed.unwrap_or(0);
         let config = config(task.params, index.codes.len(), seed)?;
@@ -122,17 +122,6 @@ impl StageKind for Train {
         write_model(&task.output("model")?, &trained, &card)?;
         trained.history.save(&task.output("history")?).map_err(|e| StageError::failed(e.to_string()))?;
         Ok(if trained.cut_short { Outcome::CutShort } else { Outcome::Complete })
-    }
-}
-
-/// A build without CUDA computes on the CPU only, and says so rather than quietly being slow.
-pub(in crate::stages) fn refuse_cuda(device: DeviceChoice) -> Result<(), StageError> {
-    match device {
-        DeviceChoice::Auto | DeviceChoice::Cpu => Ok(()),
-        DeviceChoice::Cuda(_) => Err(StageError::with_help(
-            "this build of s2pipe has no CUDA: it computes on the CPU only",
-            "say `--device cpu`, or leave `--device` out; `cargo build --release --features cuda` makes a build that has CUDA",
-        )),
     }
 }
 
@@ -173,13 +162,17 @@ fn run_training(config: &TrainConfig, source: &TilePatches, task: &TaskContext<'
         checkpoint_dir: task.checkpoint_dir,
         checkpoint_every: CHECKPOINT_EVERY,
     };
-    train(config, source, &hooks).map_err(|error| match error {
-        NetError::Cancelled => StageError::Cancelled,
+    let with = GpuUse { precision: config.precision, deterministic: config.deterministic, memory: None };
+    let compute = open_compute(task, with)?;
+    train_on(&compute, config, source, &hooks).map_err(|error| match error {
         NetError::Diverged { .. } | NetError::GradientDiverged { .. } => StageError::with_help(
             error.to_string(),
             format!("lower `optimizer.lr` (it is {}) or set `clip: 1.0`", task.params["optimizer"]["lr"]),
         ),
-        other => StageError::failed(other.to_string()),
+        other => task_failure(
+            other,
+            "take fewer patches a step, or say `batch: auto` so that a step may be computed in parts",
+        ),
     })
 }
 

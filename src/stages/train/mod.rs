@@ -8,4 +8,3 @@ mod source;
 pub(in crate::stages) use card::Normalisation;
 pub use card::{MODEL_CARD_FILE, MODEL_CARD_VERSION, MODEL_FILE, ModelCard};
 pub use kind::Train;
-pub(in crate::stages) use kind::refuse_cuda;

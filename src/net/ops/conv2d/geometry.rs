@@ -2,6 +2,9 @@
 
 use candle_core::{Result, bail};
 
+#[cfg(feature = "cuda")]
+use super::super::cuda::conv::ConvSpec;
+
 /// Spacing and border of a convolution; the kernel is square.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Conv2dConfig {
@@ -79,6 +82,25 @@ impl Geometry {
         };
         let (out_height, out_width) = (extent(height)?, extent(width)?);
         Ok(Self { batch, height, width, channels, out_height, out_width, out_channels, kernel, config })
+    }
+
+    /// As cuDNN is told about it, with images of `dtype`.
+    #[cfg(feature = "cuda")]
+    pub(super) fn on_gpu(&self, dtype: candle_core::DType) -> ConvSpec {
+        let Conv2dConfig { stride, padding, dilation, groups } = self.config;
+        ConvSpec {
+            dtype,
+            batch: self.batch,
+            size: [self.height, self.width],
+            channels: self.channels,
+            out_size: [self.out_height, self.out_width],
+            out_channels: self.out_channels,
+            kernel: self.kernel,
+            stride,
+            padding,
+            dilation,
+            groups,
+        }
     }
 
     /// Values of the input that one output value sees.

@@ -4,7 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::super::concat::concat_channels;
-use super::super::element::{dims4, host, same_dtype, slice, with_float};
+use super::super::element::{dims4, host, same_dtype, same_types, slice, with_float};
 use super::super::lanes::Lanes;
 use super::super::tape;
 use super::geometry::{Conv2dConfig, Geometry};
@@ -20,7 +20,8 @@ const NAME: &str = "conv2d_joined";
 /// # Errors
 /// Images of different sizes, and as [`conv2d`].
 pub fn conv2d_joined(a: &Tensor, b: &Tensor, w: &Tensor, config: Conv2dConfig) -> Result<Tensor> {
-    same_dtype(NAME, &[a, b, w])?;
+    same_dtype(NAME, &[a, b])?;
+    same_types(NAME, a, &[w])?;
     if !fits(a, b, w, config)? {
         return conv2d(&concat_channels(a, b)?, w, None, config);
     }
@@ -37,7 +38,8 @@ pub fn conv2d_relu_joined(
     bias: &Tensor,
     config: Conv2dConfig,
 ) -> Result<Tensor> {
-    same_dtype(NAME, &[a, b, w, bias])?;
+    same_dtype(NAME, &[a, b])?;
+    same_types(NAME, a, &[w, bias])?;
     if !fits(a, b, w, config)? {
         return conv2d_relu(&concat_channels(a, b)?, w, bias, config);
     }
@@ -48,7 +50,8 @@ pub fn conv2d_relu_joined(
 /// Whether both images can be read where they are.
 fn fits(a: &Tensor, b: &Tensor, w: &Tensor, config: Conv2dConfig) -> Result<bool> {
     let (first, g) = geometry(a.layout(), b.layout(), w.layout(), config)?;
-    Ok(winograd::fits(&g) && first.is_multiple_of(WIDEST) && first < g.channels)
+    // On the GPU cuDNN reads one image: a pass to join them costs less than a slower convolution.
+    Ok(a.device().is_cpu() && winograd::fits(&g) && first.is_multiple_of(WIDEST) && first < g.channels)
 }
 
 /// Channels of the first image, and the sizes with the channels of both.

@@ -1,10 +1,14 @@
 //! The operator that candle's graph sees.
 
 use candle_core::backend::BackendStorage;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType};
 
 use super::super::chunks;
-use super::super::element::{dims4, host, same_dtype, slice, with_float};
+#[cfg(feature = "cuda")]
+use super::super::cuda::{self, launch::address};
+use super::super::element::{dims4, host, same_types, slice, with_float};
 use super::super::lanes::Lanes;
 use super::super::tape;
 use super::geometry::{Conv2dConfig, Geometry};
@@ -18,15 +22,15 @@ const NAME: &str = "conv2d";
 /// # Errors
 /// Shapes that do not fit, operands of different or non-float types.
 pub fn conv2d(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, config: Conv2dConfig) -> Result<Tensor> {
-    let op = Conv2d { config, want_dx: tape::needs_gradient(x), epilogue: Epilogue::None };
+    let op = Conv2d::new(config, tape::needs_gradient(x), Epilogue::None);
     let (x, w) = (x.contiguous()?, w.contiguous()?);
     match bias {
         None => {
-            same_dtype(NAME, &[&x, &w])?;
+            same_types(NAME, &x, &[&w])?;
             tape::apply2(&x, &w, op)
         }
         Some(bias) => {
-            same_dtype(NAME, &[&x, &w, bias])?;
+            same_types(NAME, &x, &[&w, bias])?;
             tape::apply3(&x, &w, &bias.contiguous()?, op)
         }
     }
@@ -37,8 +41,8 @@ pub fn conv2d(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, config: Conv2dConfi
 /// # Errors
 /// As [`conv2d`].
 pub fn conv2d_relu(x: &Tensor, w: &Tensor, bias: &Tensor, config: Conv2dConfig) -> Result<Tensor> {
-    same_dtype(NAME, &[x, w, bias])?;
-    let op = Conv2d { config, want_dx: false, epilogue: Epilogue::Relu };
+    same_types(NAME, x, &[w, bias])?;
+    let op = Conv2d::new(config, false, Epilogue::Relu);
     x.contiguous()?.apply_op3_no_bwd(&w.contiguous()?, &bias.contiguous()?, &op)
 }
 
@@ -46,9 +50,22 @@ struct Conv2d {
     config: Conv2dConfig,
     want_dx: bool,
     epilogue: Epilogue,
+    /// The weights as cuDNN reads them, from the forward to the backward pass.
+    #[cfg(feature = "cuda")]
+    packed: std::sync::OnceLock<Tensor>,
 }
 
 impl Conv2d {
+    fn new(config: Conv2dConfig, want_dx: bool, epilogue: Epilogue) -> Self {
+        Self {
+            config,
+            want_dx,
+            epilogue,
+            #[cfg(feature = "cuda")]
+            packed: std::sync::OnceLock::new(),
+        }
+    }
+
     fn forward(
         &self,
         (x, x_layout): (&CpuStorage, &Layout),
@@ -68,7 +85,38 @@ impl Conv2d {
         Ok((y, shape))
     }
 
+    #[cfg(feature = "cuda")]
+    fn forward_on_gpu(
+        &self,
+        (x, xl): (&CudaStorage, &Layout),
+        (w, wl): (&CudaStorage, &Layout),
+        bias: Option<(&CudaStorage, &Layout)>,
+    ) -> Result<(CudaStorage, Shape)> {
+        let g = Geometry::new(dims4(NAME, xl)?, dims4(NAME, wl)?, self.config)?;
+        if bias.is_some_and(|(_, l)| l.dims() != [g.out_channels]) {
+            candle_core::bail!("{NAME}: the bias has not one value for each of {} output channels", g.out_channels);
+        }
+        let gpu = cuda::Gpu::of(&x.device)?;
+        let bias = bias.map(|(b, l)| address(NAME, b, l)).transpose()?;
+        let (spec, relu) = (g.on_gpu(x.dtype()), matches!(self.epilogue, Epilogue::Relu));
+        let (x, w) = (address(NAME, x, xl)?, address(NAME, w, wl)?);
+        let (y, packed) = cuda::conv::forward(&gpu, &spec, x, w, bias, relu)?;
+        if self.want_dx {
+            self.packed.set(packed).ok();
+        }
+        Ok(y.into_storage())
+    }
+
     fn backward(&self, x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Tensor)> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            let g = Geometry::new(dims4(NAME, x.layout())?, dims4(NAME, w.layout())?, self.config)?;
+            let packed = match (self.want_dx, self.packed.get()) {
+                (true, None) => candle_core::bail!("{NAME}: backward before forward"),
+                (_, packed) => packed,
+            };
+            return cuda::conv::backward(&g.on_gpu(x.dtype()), x, w, &dy.contiguous()?, packed);
+        }
         with_float!(NAME, x.dtype(), T => self.backward_as::<T>(x, w, dy))
     }
 
@@ -89,6 +137,11 @@ impl CustomOp2 for Conv2d {
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, w: &CpuStorage, wl: &Layout) -> Result<(CpuStorage, Shape)> {
         self.forward((x, xl), (w, wl), None)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout, w: &CudaStorage, wl: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.forward_on_gpu((x, xl), (w, wl), None)
     }
 
     fn bwd(&self, x: &Tensor, w: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -114,6 +167,19 @@ impl CustomOp3 for Conv2d {
         self.forward((x, xl), (w, wl), Some((b, bl)))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        w: &CudaStorage,
+        wl: &Layout,
+        b: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.forward_on_gpu((x, xl), (w, wl), Some((b, bl)))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -123,6 +189,10 @@ impl CustomOp3 for Conv2d {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (dx, dw) = self.backward(x, w, dy)?;
+        #[cfg(feature = "cuda")]
+        if dy.device().is_cuda() {
+            return Ok((dx, Some(dw), Some(cuda::conv::bias_gradient(dy)?)));
+        }
         let db = chunks::column_sums_of(NAME, dy)?;
         Ok((dx, Some(dw), Some(db)))
     }

@@ -7,10 +7,14 @@ mod general;
 mod rows;
 
 use candle_core::backend::BackendStorage;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::chunks;
-use super::element::{dims4, host, same_dtype, slice, with_float};
+#[cfg(feature = "cuda")]
+use super::cuda::conv::transposed;
+use super::element::{dims4, host, same_types, slice, with_float};
 use super::tape;
 
 const NAME: &str = "conv_transpose2x2";
@@ -21,7 +25,7 @@ const NAME: &str = "conv_transpose2x2";
 /// # Errors
 /// Shapes that do not fit, operands of different or non-float types.
 pub fn conv_transpose2x2(x: &Tensor, w: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    same_dtype(NAME, &[x, w, bias])?;
+    same_types(NAME, x, &[w, bias])?;
     let op = ConvTranspose2x2 { want_dx: tape::needs_gradient(x) };
     tape::apply3(&x.contiguous()?, &w.contiguous()?, &bias.contiguous()?, op)
 }
@@ -46,6 +50,17 @@ impl Geometry {
             [ci, 2, 2, out_channels] if ci == channels => Ok(Self { rows: n * height, width, channels, out_channels }),
             _ => bail!("{NAME}: weights {w:?} ([in, 2, 2, out]) do not fit an input {x:?} ([N, H, W, in])"),
         }
+    }
+
+    fn check_bias(&self, bias: &Layout) -> Result<()> {
+        if bias.dims() != [self.out_channels] {
+            bail!(
+                "{NAME}: the bias is {:?}, expected one value for each of {} channels",
+                bias.dims(),
+                self.out_channels
+            );
+        }
+        Ok(())
     }
 
     /// Values of one input row, and of the two output rows below it.
@@ -81,15 +96,28 @@ impl CustomOp3 for ConvTranspose2x2 {
     ) -> Result<(CpuStorage, Shape)> {
         let [n, height, width, _] = dims4(NAME, xl)?;
         let g = Geometry::new(dims4(NAME, xl)?, dims4(NAME, wl)?)?;
-        if bl.dims() != [g.out_channels] {
-            bail!("{NAME}: the bias is {:?}, expected one value for each of {} channels", bl.dims(), g.out_channels);
-        }
+        g.check_bias(bl)?;
         let shape = Shape::from((n, 2 * height, 2 * width, g.out_channels));
         let y = with_float!(NAME, x.dtype(), T => {
             let y = rows::forward::<T>(&g, slice(NAME, x, xl)?, slice(NAME, w, wl)?, slice(NAME, b, bl)?);
             T::to_cpu_storage_owned(y)
         });
         Ok((y, shape))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        w: &CudaStorage,
+        wl: &Layout,
+        b: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let g = Geometry::new(dims4(NAME, xl)?, dims4(NAME, wl)?)?;
+        g.check_bias(bl)?;
+        transposed::forward((x, xl), (w, wl), (b, bl))
     }
 
     fn bwd(
@@ -102,6 +130,11 @@ impl CustomOp3 for ConvTranspose2x2 {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let g = Geometry::new(dims4(NAME, x.layout())?, dims4(NAME, w.layout())?)?;
         let dy = dy.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            let [dx, dw, db] = transposed::backward(x, w, &dy)?;
+            return Ok((Some(dx), Some(dw), Some(db)));
+        }
         let db = chunks::column_sums_of(NAME, &dy)?;
         let (hx, hw, hdy) = (host(NAME, x), host(NAME, w), host(NAME, &dy));
         with_float!(NAME, x.dtype(), T => {

@@ -1,0 +1,27 @@
+//! The operators on NVIDIA GPUs: convolutions by cuDNN, everything else by kernels of our own (`kernels/`).
+//!
+//! Images are f32 or bf16; parameters, statistics and losses are f32, and so is all arithmetic in between. Sums are taken in
+//! a fixed order, so that the same work gives the same bits.
+
+pub(crate) mod batch;
+pub(crate) mod blend;
+pub(crate) mod conv;
+mod dnn;
+mod error;
+mod gate;
+mod gpu;
+pub(crate) mod image;
+pub(crate) mod launch;
+pub(crate) mod loss;
+pub(crate) mod lovasz;
+pub(crate) mod norm;
+pub(crate) mod optimizer;
+pub(crate) mod pointwise;
+mod pool;
+mod rows;
+pub(crate) mod softmax;
+#[cfg(test)]
+mod tests;
+
+pub use error::DeviceError;
+pub use gpu::{Gpu, GpuInfo, Numerics, OpenGpu, gpus};

@@ -1,0 +1,58 @@
+//! Learning on the CPU, where every number is at hand.
+
+use super::{Learner, Lesson, Step};
+use crate::net::checkpoint::Progress;
+use crate::net::optim::{AdamW, AdamWConfig, Moments, clip_factor, global_norm};
+use crate::net::segmenter::Segmenter;
+use crate::net::{NetError, Result};
+
+/// AdamW on the CPU.
+pub(super) struct HostLearner {
+    optimizer: AdamW,
+    clip: Option<f64>,
+}
+
+impl HostLearner {
+    /// For the parameters of `network`.
+    pub(super) fn new(network: &dyn Segmenter, config: AdamWConfig, clip: Option<f64>) -> Self {
+        Self { optimizer: AdamW::of(network.parameters().iter().map(|(_, var)| var.clone()), config), clip }
+    }
+}
+
+impl Learner for HostLearner {
+    fn step(&mut self, lesson: &Lesson<'_>, step: &Step, progress: &mut Progress) -> Result<Option<f32>> {
+        let (epoch, number) = (step.epoch_of(step.number), step.number);
+        let recorded = lesson.network.record(&lesson.bands)?;
+        let (loss, gradient) = lesson.loss.with_gradient(recorded.output(), &lesson.labels)?;
+        let loss = loss.to_scalar::<f32>()?;
+        if !loss.is_finite() {
+            return Err(NetError::Diverged { epoch, step: number, loss });
+        }
+        let gradients = recorded.backward(&gradient)?;
+        let norm = global_norm(&gradients, lesson.network.parameters().iter().map(|(_, var)| var))?;
+        if !norm.is_finite() {
+            return Err(NetError::GradientDiverged { epoch, step: number, norm });
+        }
+        let scale = self.clip.map_or(1.0, |max_norm| clip_factor(norm, max_norm));
+        self.optimizer.step_scaled(&gradients, scale, step.lr)?;
+        progress.optimizer_steps = self.optimizer.steps();
+        progress.loss_sum += f64::from(loss) * lesson.labelled as f64;
+        Ok(Some(loss))
+    }
+
+    fn settle(&mut self, _: &Step, _: &mut Progress) -> Result<()> {
+        Ok(())
+    }
+
+    fn start_sum(&mut self, _: f64) -> Result<()> {
+        Ok(())
+    }
+
+    fn moments(&self) -> Result<Vec<Moments>> {
+        Ok(self.optimizer.moments().to_vec())
+    }
+
+    fn restore(&mut self, moments: Vec<Moments>, steps: u64) -> Result<()> {
+        self.optimizer.restore(moments, steps)
+    }
+}

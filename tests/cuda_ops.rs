@@ -1,0 +1,359 @@
+//! Every operator on the GPU against itself on the CPU, forward and backward, in f32 and bf16.
+
+#![cfg(feature = "cuda")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+mod cuda_device;
+
+use std::slice::from_ref;
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use s2pipe::net::ops::{self, Conv2dConfig, GradientsOf, Running};
+use s2pipe::net::rng::Rng;
+
+/// One value a channel, a few channels, odd sizes, whole packs of both types, slices of many channels with and without
+/// whole packs, and rows for several blocks.
+const SHAPES: [[usize; 4]; 8] = [
+    [1, 2, 2, 1],
+    [1, 5, 7, 1],
+    [2, 9, 11, 37],
+    [3, 6, 10, 8],
+    [2, 5, 3, 131],
+    [1, 4, 3, 528],
+    [2, 63, 41, 1],
+    [2, 33, 31, 24],
+];
+
+fn random(seed: u64, dims: &[usize]) -> Tensor {
+    let mut rng = Rng::new(seed);
+    let values: Vec<f32> = (0..dims.iter().product()).map(|_| rng.normal() as f32).collect();
+    Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
+}
+
+/// The same numbers for both sides: what `dtype` can hold.
+fn rounded(x: &Tensor, dtype: DType) -> Tensor {
+    x.to_dtype(dtype).unwrap().to_dtype(DType::F32).unwrap()
+}
+
+fn numbers(x: &Tensor) -> Vec<f32> {
+    let x = x.to_device(&Device::Cpu).unwrap();
+    x.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// Root of the mean square.
+fn typical(values: &[f32]) -> f64 {
+    (values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+}
+
+fn tolerance(dtype: DType) -> f64 {
+    if dtype == DType::F32 { 1e-4 } else { 0.5f64.powi(7) }
+}
+
+/// The largest error, against a typical value or the value itself, whichever is larger.
+fn error(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let typical = typical(expected).max(f64::MIN_POSITIVE);
+    let errors = found.iter().zip(expected).map(|(f, e)| {
+        let scale = typical.max(f64::from(e.abs()));
+        if f.is_nan() == e.is_nan() { (f64::from(*f) - f64::from(*e)).abs() / scale } else { f64::INFINITY }
+    });
+    errors.fold(0.0, |worst, error| if error > worst { error } else { worst })
+}
+
+type Network<'a> = &'a dyn Fn(&[Tensor]) -> Result<Tensor>;
+
+/// The result, and the gradients of the inputs given that of the result.
+fn run(f: Network<'_>, inputs: &[Tensor], pull: Option<&Tensor>) -> Vec<Tensor> {
+    let vars: Vec<Var> = inputs.iter().map(|t| Var::from_tensor(t).unwrap()).collect();
+    let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+    let recorded = ops::record(&random(0, &[1]), || f(&tensors)).unwrap();
+    let y = recorded.output().clone();
+    let pull = match pull {
+        Some(pull) => pull.clone(),
+        None => random(99, y.dims()).to_dtype(y.dtype()).unwrap().to_device(y.device()).unwrap(),
+    };
+    let gradients = recorded.backward(&pull).unwrap();
+    let gradients = vars.iter().map(|var| gradients.of(var).unwrap().clone());
+    std::iter::once(y).chain(gradients).collect()
+}
+
+/// Compares result and gradients of an operator on images (the first `images` inputs, of `dtype` on the GPU) and f32
+/// parameters. Errors may be `factor` times as large as those of one rounding.
+fn check_as(name: &str, f: Network<'_>, inputs: &[Tensor], images: usize, (dtype, factor): (DType, f64)) {
+    let Some(gpu) = cuda_device::open() else { return };
+    let types = |i: usize| if i < images { dtype } else { DType::F32 };
+    let cpu: Vec<Tensor> = inputs.iter().enumerate().map(|(i, t)| rounded(t, types(i))).collect();
+    let on_gpu = |(i, t): (usize, &Tensor)| t.to_dtype(types(i)).unwrap().to_device(&gpu.device()).unwrap();
+    let on_gpu: Vec<Tensor> = cpu.iter().enumerate().map(on_gpu).collect();
+    let dims = f(&cpu).unwrap().dims().to_vec();
+    let pull = random(99, &dims).to_dtype(dtype).unwrap();
+    let expected = run(f, &cpu, Some(&pull.to_dtype(DType::F32).unwrap()));
+    let pull = pull.to_device(&gpu.device()).unwrap();
+    let found = run(f, &on_gpu, Some(&pull));
+    for (which, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert_eq!(found.dims(), expected.dims());
+        let error = error(&numbers(found), &numbers(expected));
+        eprintln!("{name} {dtype:?}, result {which}: {error:.1e}");
+        assert!(error < factor * tolerance(dtype), "{name} {dtype:?}, result {which}: {error:.1e}");
+    }
+    let again = run(f, &on_gpu, Some(&pull));
+    for (first, second) in found.iter().zip(&again) {
+        assert_eq!(bits(first), bits(second), "{name} {dtype:?}: another run gives other bits");
+    }
+}
+
+fn bits(x: &Tensor) -> Vec<u32> {
+    numbers(x).iter().map(|v| v.to_bits()).collect()
+}
+
+fn check(name: &str, f: Network<'_>, inputs: &[Tensor], images: usize) {
+    for dtype in [DType::F32, DType::BF16] {
+        check_as(name, f, inputs, images, (dtype, 1.0));
+    }
+}
+
+#[test]
+fn single_values() {
+    for shape in SHAPES {
+        let x = random(1, &shape).affine(2.0, 0.0).unwrap();
+        check(&format!("relu {shape:?}"), &|v| ops::relu(&v[0]), from_ref(&x), 1);
+        check(&format!("gelu {shape:?}"), &|v| ops::gelu(&v[0]), &[x], 1);
+    }
+}
+
+#[test]
+fn pooling_and_resampling() {
+    for shape in SHAPES {
+        let x = random(2, &shape);
+        check(&format!("max_pool2x2 {shape:?}"), &|v| ops::max_pool2x2(&v[0]), from_ref(&x), 1);
+        check(&format!("upsample_nearest2x {shape:?}"), &|v| ops::upsample_nearest2x(&v[0]), from_ref(&x), 1);
+        for (size, corners) in [([9, 14], false), ([9, 14], true), ([3, 1], false), ([1, 5], true), ([2, 2], false)] {
+            let name = format!("upsample_bilinear {shape:?} to {size:?}, corners {corners}");
+            let f = |v: &[Tensor]| ops::upsample_bilinear(&v[0], size[0], size[1], corners);
+            check(&name, &f, from_ref(&x), 1);
+        }
+    }
+    let one = random(3, &[2, 1, 1, 5]);
+    check("upsample_bilinear of one pixel", &|v| ops::upsample_bilinear(&v[0], 6, 7, true), &[one], 1);
+}
+
+#[test]
+fn the_first_of_equal_maxima_gets_the_gradient_and_a_nan_is_the_maximum() {
+    let Some(gpu) = cuda_device::open() else { return };
+    let mut values: Vec<f32> = (0..5 * 7 * 8).map(|i| (i * 7 % 3) as f32).collect();
+    for i in [3, 60, 61, 150, 199] {
+        values[i] = f32::NAN;
+    }
+    let x = Tensor::from_vec(values, (1, 5, 7, 8), &Device::Cpu).unwrap();
+    let pull = random(4, &[1, 2, 3, 8]);
+    let pool: Network<'_> = &|v| ops::max_pool2x2(&v[0]);
+    let expected = run(pool, from_ref(&x), Some(&pull));
+    let found = run(pool, &[x.to_device(&gpu.device()).unwrap()], Some(&pull.to_device(&gpu.device()).unwrap()));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(bits(found), bits(expected));
+    }
+}
+
+#[test]
+fn joining() {
+    for shape in SHAPES {
+        let [n, h, w, c] = shape;
+        for right in [c, 1, 16] {
+            let inputs = [random(4, &shape), random(5, &[n, h, w, right])];
+            check(
+                &format!("concat_channels {shape:?} and {right}"),
+                &|v| ops::concat_channels(&v[0], &v[1]),
+                &inputs,
+                2,
+            );
+        }
+    }
+}
+
+#[test]
+fn gradients_of_two_consumers_add_up() {
+    for shape in SHAPES {
+        let f = |v: &[Tensor]| ops::concat_channels(&ops::relu(&v[0])?, &ops::gelu(&v[0])?);
+        for dtype in [DType::F32, DType::BF16] {
+            // Two gradients that are rounded, and their sum.
+            check_as(&format!("two consumers {shape:?}"), &f, &[random(6, &shape)], 1, (dtype, 3.0));
+        }
+    }
+}
+
+/// Images with a mean and a variance of their own in every channel, and parameters.
+fn to_normalise(shape: &[usize]) -> [Tensor; 3] {
+    let channels = shape[shape.len() - 1];
+    let spread = random(8, &[channels]).affine(0.3, 1.5).unwrap();
+    let mean = random(9, &[channels]).affine(3.0, 0.0).unwrap();
+    let x = random(7, shape).broadcast_mul(&spread).unwrap().broadcast_add(&mean).unwrap();
+    [x, random(10, &[channels]), random(11, &[channels]).affine(0.3, 0.0).unwrap()]
+}
+
+#[test]
+fn batch_normalisation() {
+    for shape in SHAPES {
+        for relu in [false, true] {
+            let f = |v: &[Tensor]| {
+                let var = |value: f32| {
+                    Var::from_tensor(&Tensor::full(value, shape[3], &Device::Cpu)?.to_device(v[0].device())?)
+                };
+                let running = Running { mean: &var(0.0)?, variance: &var(1.0)?, momentum: 0.1 };
+                ops::batch_norm_running(&v[0], &v[1], &v[2], 1e-5, relu, running)
+            };
+            check(&format!("batch_norm {shape:?}, relu {relu}"), &f, &to_normalise(&shape), 1);
+        }
+    }
+}
+
+/// Mean and unbiased variance of every channel, in f64.
+fn moments(x: &Tensor) -> [Vec<f64>; 2] {
+    let channels = x.dims()[x.rank() - 1];
+    let (values, count) = (numbers(x), x.elem_count() / channels);
+    let of = |c: usize, f: &dyn Fn(f64) -> f64| {
+        values.iter().skip(c).step_by(channels).map(|v| f(f64::from(*v))).sum::<f64>()
+    };
+    let mean: Vec<f64> = (0..channels).map(|c| of(c, &|v| v) / count as f64).collect();
+    let variance = (0..channels).map(|c| of(c, &|v| (v - mean[c]).powi(2)) / (count as f64 - 1.0)).collect();
+    [mean, variance]
+}
+
+#[test]
+fn running_averages_follow_the_batch_also_where_the_mean_is_far_from_0() {
+    let Some(gpu) = cuda_device::open() else { return };
+    for shape in SHAPES {
+        for offset in [0.0, 1e4] {
+            let [x, gamma, beta] = to_normalise(&shape);
+            let x = (x + offset).unwrap();
+            let before = [20, 21].map(|seed| random(seed, &[shape[3]]).abs().unwrap());
+            let [mean, variance] =
+                [0, 1].map(|i| Var::from_tensor(&before[i].to_device(&gpu.device()).unwrap()).unwrap());
+            let running = Running { mean: &mean, variance: &variance, momentum: 0.3 };
+            let [on_gpu, gamma, beta] = [&x, &gamma, &beta].map(|t| t.to_device(&gpu.device()).unwrap());
+            ops::batch_norm_running(&on_gpu, &gamma, &beta, 1e-5, true, running).unwrap();
+            for ((found, before), batch) in [mean, variance].iter().zip(&before).zip(moments(&x)) {
+                let moved = numbers(before)
+                    .into_iter()
+                    .zip(batch)
+                    .map(|(old, new)| old + (0.3 * (new - f64::from(old))) as f32);
+                let error = error(&numbers(found), &moved.collect::<Vec<f32>>());
+                assert!(error < 2e-6, "{shape:?}, mean {offset}: {error:.1e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn group_normalisation() {
+    for (shape, groups) in [
+        ([1, 3, 5, 1], 1),
+        ([2, 4, 3, 37], 1),
+        ([2, 3, 2, 37], 37),
+        ([3, 1, 2, 6], 3),
+        ([3, 33, 31, 24], 4),
+        ([2, 9, 7, 528], 33),
+        ([1, 63, 41, 2], 2),
+    ] {
+        for relu in [false, true] {
+            let f = |v: &[Tensor]| ops::group_norm(&v[0], &v[1], &v[2], groups, 1e-5, relu);
+            check(&format!("group_norm {shape:?}, {groups} groups, relu {relu}"), &f, &to_normalise(&shape), 1);
+        }
+    }
+}
+
+#[test]
+fn values_that_are_not_aligned() {
+    let Some(gpu) = cuda_device::open() else { return };
+    let shape = [2, 5, 6, 16];
+    let values = random(12, &[1 + 2 * 5 * 6 * 16]);
+    for dtype in [DType::F32, DType::BF16] {
+        let values = rounded(&values, dtype);
+        let image = |device: &Device, dtype: DType| {
+            let values = values.to_dtype(dtype).unwrap().to_device(device).unwrap();
+            values.narrow(0, 1, 2 * 5 * 6 * 16).unwrap().reshape(&shape).unwrap()
+        };
+        let (cpu, on_gpu) = (image(&Device::Cpu, DType::F32), image(&gpu.device(), dtype));
+        let operators: [Network<'_>; 6] = [
+            &|v| ops::gelu(&v[0]),
+            &|v| ops::max_pool2x2(&v[0]),
+            &|v| ops::upsample_nearest2x(&v[0]),
+            &|v| ops::upsample_bilinear(&v[0], 7, 9, false),
+            &|v| ops::concat_channels(&v[0], &v[0]),
+            &|v| {
+                let ones = Tensor::from_vec(vec![1f32; 16], 16, &Device::Cpu)?.to_device(v[0].device())?;
+                ops::group_norm(&v[0], &ones, &ones, 2, 1e-5, true)
+            },
+        ];
+        for (i, operator) in operators.iter().enumerate() {
+            let (expected, found) = (operator(from_ref(&cpu)).unwrap(), operator(from_ref(&on_gpu)).unwrap());
+            let error = error(&numbers(&found), &numbers(&expected));
+            assert!(error < tolerance(dtype), "operator {i}, {dtype:?}: {error:.1e}");
+        }
+    }
+}
+
+#[test]
+fn convolution() {
+    for ([n, h, w, ci, co, k], [stride, padding, dilation, groups]) in [
+        ([1, 1, 1, 1, 1, 3], [1, 1, 1, 1]),
+        ([2, 7, 5, 37, 3, 3], [1, 1, 1, 1]),
+        ([1, 6, 9, 6, 24, 3], [1, 1, 1, 1]),
+        ([2, 5, 6, 3, 37, 1], [1, 0, 1, 1]),
+        ([1, 9, 8, 5, 4, 3], [2, 1, 1, 1]),
+        ([1, 8, 9, 4, 6, 5], [1, 4, 2, 1]),
+        ([2, 5, 7, 6, 4, 3], [1, 1, 1, 2]),
+        ([1, 7, 5, 16, 16, 3], [1, 1, 1, 16]),
+    ] {
+        let config = Conv2dConfig { stride, padding, dilation, groups };
+        let weights = random(2, &[k, k, ci / groups, co]).affine(0.3, 0.0).unwrap();
+        let inputs = [random(1, &[n, h, w, ci]), weights, random(3, &[co])];
+        let name = format!("conv2d {n}x{h}x{w}x{ci} to {co}, kernel {k}, {config:?}");
+        for (dtype, factor) in [(DType::F32, 1.0), (DType::BF16, 2.0)] {
+            // On the GPU the weights are rounded to the images' type, and so is their gradient: here they are beforehand.
+            let inputs = [inputs[0].clone(), rounded(&inputs[1], dtype), inputs[2].clone()];
+            check_as(&name, &|v| ops::conv2d(&v[0], &v[1], None, config), &inputs[..2], 1, (dtype, factor));
+            check_as(&name, &|v| ops::conv2d(&v[0], &v[1], Some(&v[2]), config), &inputs, 1, (dtype, factor));
+        }
+    }
+}
+
+#[test]
+fn convolution_of_two_images_and_transposed_convolution() {
+    for [n, h, w, a, b, co] in [[1, 1, 2, 1, 1, 1], [2, 5, 7, 16, 3, 2], [1, 6, 5, 8, 24, 37]] {
+        for (dtype, factor) in [(DType::F32, 1.0), (DType::BF16, 2.0)] {
+            let weights = rounded(&random(3, &[3, 3, a + b, co]).affine(0.2, 0.0).unwrap(), dtype);
+            let inputs = [random(1, &[n, h, w, a]), random(2, &[n, h, w, b]), weights];
+            let f = |v: &[Tensor]| ops::conv2d_joined(&v[0], &v[1], &v[2], Conv2dConfig::same(3));
+            check_as("conv2d_joined", &f, &inputs, 2, (dtype, factor));
+            let weights = rounded(&random(4, &[a, 2, 2, co]).affine(0.5, 0.0).unwrap(), dtype);
+            let inputs = [random(5, &[n, h, w, a]), weights, random(6, &[co])];
+            let f = |v: &[Tensor]| ops::conv_transpose2x2(&v[0], &v[1], &v[2]);
+            check_as("conv_transpose2x2", &f, &inputs, 1, (dtype, factor));
+        }
+    }
+}
+
+#[test]
+fn rectified_convolution_for_inference() {
+    let Some(gpu) = cuda_device::open() else { return };
+    let (config, device) = (Conv2dConfig::same(3), gpu.device());
+    for dtype in [DType::F32, DType::BF16] {
+        let [a, b] = [(1, 5), (2, 8)].map(|(seed, channels)| rounded(&random(seed, &[2, 9, 7, channels]), dtype));
+        let [one, both] = [5, 13].map(|ci| rounded(&random(3, &[3, 3, ci, 37]), dtype));
+        let bias = random(4, &[37]);
+        let expected = [
+            ops::conv2d_relu(&a, &one, &bias, config).unwrap(),
+            ops::conv2d_relu_joined((&a, &b), &both, &bias, config).unwrap(),
+        ];
+        let [a, b] = [a, b].map(|t| t.to_dtype(dtype).unwrap().to_device(&device).unwrap());
+        let [one, both, bias] = [one, both, bias].map(|t| t.to_device(&device).unwrap());
+        let found = [
+            ops::conv2d_relu(&a, &one, &bias, config).unwrap(),
+            ops::conv2d_relu_joined((&a, &b), &both, &bias, config).unwrap(),
+        ];
+        for (found, expected) in found.iter().zip(&expected) {
+            let error = error(&numbers(found), &numbers(expected));
+            assert!(error < 2.0 * tolerance(dtype), "{dtype:?}: {error:.1e}");
+        }
+    }
+}
