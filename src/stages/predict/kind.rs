@@ -68,7 +68,7 @@ static SPEC: KindSpec = KindSpec {
             name: "batch",
             ty: ParamType::Int { min: 1, max: 1024 },
             default: Default::Json("4"),
-            doc: "Windows computed at a time; changes speed and memory, never the result.",
+            doc: "Windows computed at a time; changes speed and memory, not the result (on a GPU, its last digits).",
         },
         ParamSpec {
             name: "probabilities",
