@@ -15,8 +15,11 @@ fn main() {
 }
 
 #[cfg(feature = "cuda")]
-fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    gpu::main()
+fn main() {
+    if let Err(error) = gpu::main() {
+        eprintln!("gpu_step: {error}");
+        std::process::exit(1);
+    }
 }
 
 #[cfg(feature = "cuda")]

@@ -6,9 +6,12 @@ use candle_core::Device;
 use s2pipe::net::config::Precision;
 use s2pipe::net::rng::Rng;
 use s2pipe::net::{
-    Compute, DeviceError, GpuUse, IGNORE, Model, ModelConfig, NetError, PredictHooks, PredictOptions, Result,
-    SceneSource, UNetConfig, Wanted, predict_scene_on,
+    Compute, GpuUse, IGNORE, Model, ModelConfig, PredictHooks, PredictOptions, Result, SceneSource, UNetConfig,
+    predict_scene_on,
 };
+
+mod cuda_device;
+use cuda_device::{F32, compute};
 
 const BANDS: usize = 3;
 const CLASSES: usize = 4;
@@ -46,18 +49,6 @@ impl SceneSource for Noise {
     }
 }
 
-fn gpu(with: GpuUse) -> Option<Compute> {
-    match Compute::open(Wanted::Gpu(0), with) {
-        Ok(compute) => Some(compute),
-        Err(NetError::Device(why @ (DeviceError::NoDriver { .. } | DeviceError::NoGpu))) => {
-            eprintln!("not tested, since there is no GPU: {why}");
-            None
-        }
-        Err(other) => panic!("there is a GPU, but it cannot be used: {other}"),
-    }
-}
-
-const F32: GpuUse = GpuUse { precision: Precision::F32, deterministic: true, memory: None };
 const OPTIONS: PredictOptions = PredictOptions { window: 32, overlap: 12, batch: 3, probabilities: true };
 
 fn model() -> Model {
@@ -84,7 +75,7 @@ fn predicted(compute: &Compute, scene: &Noise, options: PredictOptions) -> Resul
 #[test]
 fn scenes_of_any_size_are_what_the_cpu_makes_of_them() {
     for (height, width) in [(70, 95), (32, 32), (13, 21), (33, 200), (1, 40)] {
-        let Some(gpu) = gpu(F32) else { return };
+        let Some(gpu) = compute(F32) else { return };
         let scene = Noise::new(height, width);
         let (labels, probabilities) = predicted(&gpu, &scene, OPTIONS).unwrap();
         let (expected, expected_probabilities) = predicted(&Compute::Cpu, &scene, OPTIONS).unwrap();
@@ -101,7 +92,7 @@ fn scenes_of_any_size_are_what_the_cpu_makes_of_them() {
 
 #[test]
 fn bf16_is_near_f32() {
-    let Some(gpu) = gpu(GpuUse { precision: Precision::Auto, ..F32 }) else { return };
+    let Some(gpu) = compute(GpuUse { precision: Precision::Auto, ..F32 }) else { return };
     let scene = Noise::new(60, 70);
     let (_, probabilities) = predicted(&gpu, &scene, OPTIONS).unwrap();
     let (_, expected) = predicted(&Compute::Cpu, &scene, OPTIONS).unwrap();
@@ -111,7 +102,7 @@ fn bf16_is_near_f32() {
 
 #[test]
 fn a_model_goes_to_the_gpu_and_back_unchanged() {
-    let Some(gpu) = gpu(F32) else { return };
+    let Some(gpu) = compute(F32) else { return };
     let bytes = |model: &Model| s2pipe::net::weights::to_bytes(model, &Default::default()).unwrap();
     let model = model();
     assert_eq!(bytes(&model.on(&gpu.device()).unwrap().on(&Device::Cpu).unwrap()), bytes(&model));

@@ -13,9 +13,12 @@ use s2pipe::net::rng::Rng;
 use s2pipe::net::sampling::Sampling;
 use s2pipe::net::schedule::Schedule;
 use s2pipe::net::{
-    ClassWeights, Compute, DeviceError, GpuUse, IGNORE, LossConfig, ModelConfig, NetError, OptimizerConfig, Part,
-    PatchSource, Result, TrainConfig, TrainHooks, Trained, UNetConfig, Wanted, train_on, weights,
+    ClassWeights, Compute, GpuUse, IGNORE, LossConfig, ModelConfig, NetError, OptimizerConfig, Part, PatchSource,
+    Result, TrainConfig, TrainHooks, Trained, UNetConfig, train_on, weights,
 };
+
+mod cuda_device;
+use cuda_device::{F32, compute};
 
 const SIZE: usize = 16;
 const BANDS: usize = 3;
@@ -77,20 +80,6 @@ fn config() -> TrainConfig {
     }
 }
 
-const F32: GpuUse = GpuUse { precision: Precision::F32, deterministic: true, memory: None };
-
-/// The first GPU; without one says so and gives nothing.
-fn gpu(with: GpuUse) -> Option<Compute> {
-    match Compute::open(Wanted::Gpu(0), with) {
-        Ok(compute) => Some(compute),
-        Err(NetError::Device(why @ (DeviceError::NoDriver { .. } | DeviceError::NoGpu))) => {
-            eprintln!("not tested, since there is no GPU: {why}");
-            None
-        }
-        Err(other) => panic!("there is a GPU, but it cannot be used: {other}"),
-    }
-}
-
 fn trained(compute: &Compute, config: &TrainConfig) -> Trained {
     let dir = tempfile::tempdir().unwrap();
     train_on(compute, config, &Discs, &TrainHooks::quiet(dir.path())).unwrap()
@@ -113,7 +102,7 @@ fn distance(a: &Trained, b: &Trained) -> f64 {
 
 #[test]
 fn the_first_steps_are_those_of_the_cpu() {
-    let Some(gpu) = gpu(F32) else { return };
+    let Some(gpu) = compute(F32) else { return };
     // One epoch without a hold-out score to choose by: three steps, whose weights are compared.
     let config = TrainConfig { epochs: 1, ..config() };
     let (here, there) = (trained(&Compute::Cpu, &config), trained(&gpu, &config));
@@ -132,7 +121,7 @@ fn a_whole_training_scores_as_on_the_cpu_in_every_precision() {
     let expected = best(&trained(&Compute::Cpu, &config));
     assert!(expected > 0.5, "{expected}");
     for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
-        let Some(gpu) = gpu(GpuUse { precision, ..F32 }) else { return };
+        let Some(gpu) = compute(GpuUse { precision, ..F32 }) else { return };
         let found = best(&trained(&gpu, &TrainConfig { precision, ..config.clone() }));
         println!("{precision:?}: {found:.4}, CPU {expected:.4}");
         assert!((found - expected).abs() < 0.05, "{precision:?}: {found} {expected}");
@@ -141,7 +130,7 @@ fn a_whole_training_scores_as_on_the_cpu_in_every_precision() {
 
 #[test]
 fn twice_gives_the_same_bits_also_after_interruptions() {
-    let Some(gpu) = gpu(F32) else { return };
+    let Some(gpu) = compute(F32) else { return };
     let (first, second) = (trained(&gpu, &config()), trained(&gpu, &config()));
     assert_eq!(bytes(&first), bytes(&second));
     let history = |t: &Trained| serde_json::to_string(&t.history).unwrap();
@@ -167,7 +156,7 @@ fn twice_gives_the_same_bits_also_after_interruptions() {
 
 #[test]
 fn a_gpu_checkpoint_is_gone_on_with_on_the_cpu() {
-    let Some(gpu) = gpu(F32) else { return };
+    let Some(gpu) = compute(F32) else { return };
     let dir = tempfile::tempdir().unwrap();
     let steps = Cell::new(0);
     let cancelled = || {
@@ -183,7 +172,7 @@ fn a_gpu_checkpoint_is_gone_on_with_on_the_cpu() {
 
 #[test]
 fn a_loss_that_is_not_finite_ends_the_training_at_its_step() {
-    let Some(gpu) = gpu(F32) else { return };
+    let Some(gpu) = compute(F32) else { return };
     let optimizer = OptimizerConfig::AdamW(AdamWConfig::with_lr(1e30));
     let config = TrainConfig { optimizer, clip: None, schedule: Schedule::Constant, ..config() };
     let fails = |compute: &Compute, dir: &Path| match train_on(compute, &config, &Discs, &TrainHooks::quiet(dir)) {

@@ -39,7 +39,7 @@ pub use conv_transpose::conv_transpose2x2;
 pub use conv2d::{Conv2dConfig, conv2d, conv2d_joined, conv2d_relu, conv2d_relu_joined};
 pub use cross_entropy::{softmax_cross_entropy, softmax_cross_entropy_with_gradient};
 #[cfg(feature = "cuda")]
-pub use cuda::{DeviceError, Gpu, GpuInfo, Numerics, OpenGpu, gpus};
+pub use cuda::{DeviceError, Gpu, GpuInfo, Numerics, OpenGpu, Shortage, gpus};
 pub use dice::dice_loss;
 pub use gelu::gelu;
 pub use group_norm::group_norm;

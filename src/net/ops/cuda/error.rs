@@ -60,16 +60,10 @@ pub enum DeviceError {
         capability: (i32, i32),
     },
     /// An allocation failed.
-    #[error(
-        "the GPU is out of memory: {} more were asked for, {} of {} are free", bytes(*asked), bytes(*free), bytes(*total)
-    )]
+    #[error("the GPU is out of memory{}", shortage.map(|s| s.to_string()).unwrap_or_default())]
     OutOfMemory {
-        /// Bytes of the allocation.
-        asked: u64,
-        /// Bytes that are free, what this program keeps for itself not counted.
-        free: u64,
-        /// Bytes in all.
-        total: u64,
+        /// Where it is known.
+        shortage: Option<Shortage>,
     },
     /// The driver refused a call; after most such errors the GPU is lost to this process.
     #[error(
@@ -91,6 +85,24 @@ pub enum DeviceError {
     },
 }
 
+/// What was missing, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shortage {
+    /// Of the allocation that failed.
+    pub asked: u64,
+    /// That were free.
+    pub free: u64,
+    /// In all: of the GPU, or of what may be used of it.
+    pub total: u64,
+}
+
+impl std::fmt::Display for Shortage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [asked, free, total] = [self.asked, self.free, self.total].map(bytes);
+        write!(f, ": {asked} more were asked for, {free} of {total} are free")
+    }
+}
+
 /// `1.5 GB`, as the driver's tools count.
 fn bytes(count: u64) -> String {
     match count {
@@ -105,6 +117,7 @@ impl DeviceError {
     pub(super) fn driver(call: &str, error: DriverError) -> Self {
         match error.0 {
             sys::CUresult::CUDA_ERROR_NO_DEVICE => Self::NoGpu,
+            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Self::OutOfMemory { shortage: None },
             code => {
                 let words = error.error_string().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
                 Self::Failed { call: call.to_owned(), reason: format!("{words} ({code:?})") }

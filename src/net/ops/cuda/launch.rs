@@ -8,7 +8,7 @@ use candle_core::cuda_backend::{CudaStorage, CudaStorageSlice};
 use candle_core::op::BackpropOp;
 use candle_core::{DType, Layout, Result, Shape, Storage, Tensor, bail};
 
-use super::error::DeviceError;
+use super::error::{DeviceError, Shortage};
 use super::gpu::Gpu;
 
 /// An address in the GPU's memory.
@@ -120,7 +120,9 @@ impl Gpu {
     fn allocation_failed(&self, shape: &Shape, dtype: DType, error: candle_core::Error) -> candle_core::Error {
         let asked = (shape.elem_count() * dtype.size_in_bytes()) as u64;
         match (error.to_string().contains("OUT_OF_MEMORY"), self.memory()) {
-            (true, Ok((free, total))) => DeviceError::OutOfMemory { asked, free, total }.into(),
+            (true, Ok((free, total))) => {
+                DeviceError::OutOfMemory { shortage: Some(Shortage { asked, free, total }) }.into()
+            }
             _ => error,
         }
     }

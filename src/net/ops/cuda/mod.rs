@@ -23,5 +23,5 @@ pub(crate) mod softmax;
 #[cfg(test)]
 mod tests;
 
-pub use error::DeviceError;
+pub use error::{DeviceError, Shortage};
 pub use gpu::{Gpu, GpuInfo, Numerics, OpenGpu, gpus};
