@@ -8,10 +8,10 @@ use crate::engine::{
     TaskContext, TaskPlan,
 };
 use crate::net::config::Precision;
-use crate::net::predict::PredictOptions;
+use crate::net::predict::{Augment, PredictOptions};
 use crate::spec::{Artefact, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, Pipeline, Stage};
 use crate::stages::params::{
-    PRECISION, classes_of, expand_error, made_by, read_classes, read_params, read_with, to_json,
+    PRECISION, classes_of, expand_error, is_default, made_by, read_classes, read_params, read_with, to_json,
 };
 
 static SPEC: KindSpec = KindSpec {
@@ -76,6 +76,13 @@ static SPEC: KindSpec = KindSpec {
             default: Default::Json("false"),
             doc: "Also leave class probabilities.",
         },
+        ParamSpec {
+            name: "augment",
+            ty: ParamType::Choice(&["none", "flips", "eight"]),
+            default: Default::Json("\"none\""),
+            doc: "Looks at every window from several sides and averages: flips are 4 sides and 4 times the work, eight \
+                  are all symmetries of the square.",
+        },
         PRECISION,
     ],
     check: Some(check),
@@ -88,6 +95,9 @@ pub(super) struct PredictParams {
     pub(super) overlap: usize,
     pub(super) batch: usize,
     pub(super) probabilities: bool,
+    /// Left out of the key where it changes nothing, as are all below that came later.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) augment: Augment,
     /// Nothing to the CPU.
     #[serde(default)]
     pub(super) precision: Precision,
@@ -100,6 +110,7 @@ impl PredictParams {
             overlap: self.overlap,
             batch: self.batch,
             probabilities: self.probabilities,
+            augment: self.augment,
         }
     }
 }
