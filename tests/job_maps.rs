@@ -49,6 +49,19 @@ fn confidence_and_entropy_are_those_of_the_probabilities() {
 }
 
 #[test]
+fn small_regions_go_and_nothing_else() {
+    let project = Project::finished();
+    let before = pixels(&project, "predict/val_scene_0.tif");
+    mapped(&project, "min_area: 40, confidence: true");
+    let after = pixels(&project, "predict/val_scene_0.tif");
+    let info = read(project.path("cache/landcover/predict/val_scene_0.tif")).unwrap().info;
+    let mut expected: Vec<u8> = before.iter().map(|code| *code as u8).collect();
+    s2pipe::raster::sieve(&mut expected, info.width, 40, &|| false);
+    assert_eq!(after, expected.iter().map(|code| f32::from(*code)).collect::<Vec<_>>());
+    assert!(after != before && info.palette.is_some());
+}
+
+#[test]
 fn other_sides_change_the_map_a_little() {
     let project = Project::finished();
     let before = pixels(&project, "predict/val_scene_0.tif");

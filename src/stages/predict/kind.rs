@@ -108,6 +108,13 @@ static SPEC: KindSpec = KindSpec {
             doc: "Looks at every window from several sides and averages: flips are 4 sides and 4 times the work, eight \
                   are all symmetries of the square.",
         },
+        ParamSpec {
+            name: "min_area",
+            ty: ParamType::Int { min: 0, max: 1_000_000_000 },
+            default: Default::Json("0"),
+            doc: "Smallest region of one class that a map may have, pixels (minimum mapping unit); smaller ones take the class \
+                  around them. Holds the map in memory, 2 bytes a pixel.",
+        },
         PRECISION,
     ],
     check: Some(check),
@@ -127,6 +134,8 @@ pub(super) struct PredictParams {
     pub(super) confidence: bool,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) entropy: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) min_area: usize,
     /// Nothing to the CPU.
     #[serde(default)]
     pub(super) precision: Precision,

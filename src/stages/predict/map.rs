@@ -34,7 +34,7 @@ pub(super) fn predict_map(
     };
     let hooks = PredictHooks { progress: &progress, cancelled: &|| task.cancel.is_cancelled() };
     predict_scene_on(&compute, &model, &scene, &params.options(), &mut sink, &hooks).map_err(failed)?;
-    outputs.finish()
+    outputs.finish(task.cancel)
 }
 
 fn failed(error: NetError) -> StageError {

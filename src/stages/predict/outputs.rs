@@ -5,17 +5,17 @@ use std::path::Path;
 use super::certainty::{UNKNOWN, confidence, entropy};
 use super::kind::PredictParams;
 use super::scene::Scene;
-use crate::engine::{StageError, TaskContext};
+use crate::engine::{Cancel, StageError, TaskContext};
 use crate::net::IGNORE;
 use crate::net::predict::SceneSource;
 use crate::raster::{
     ClassTable, Georeference, NO_LABEL, Predictor, RasterError, RasterWriter, SampleType, Samples, WriteOptions,
-    label_options,
+    label_options, sieve,
 };
 
 /// The map and, where asked for, what the network thought of it.
 pub(super) struct Outputs {
-    map: RasterWriter,
+    map: Map,
     codes: Vec<u8>,
     probabilities: Option<RasterWriter>,
     confidence: Option<RasterWriter>,
@@ -37,7 +37,12 @@ impl Outputs {
         let probabilities =
             params.probabilities.then(|| begin(PROBABILITIES, &probability_options(size, georef, classes)));
         Ok(Self {
-            map: begin("map", &label_options(size.0, size.1, georef, classes))?,
+            map: Map {
+                file: begin("map", &label_options(size.0, size.1, georef, classes))?,
+                width: size.0,
+                min_area: params.min_area,
+                held: Vec::new(),
+            },
             codes: classes.codes(),
             probabilities: probabilities.transpose()?,
             confidence: one_band(params.confidence, CONFIDENCE)?,
@@ -48,7 +53,7 @@ impl Outputs {
     /// Writes further rows: class indices and, where anything needs them, probabilities `[rows, width, classes]`.
     pub(super) fn write(&mut self, indices: &[u8], probabilities: &[f32]) -> Result<(), RasterError> {
         let code = |&index: &u8| if index == IGNORE { NO_LABEL } else { self.codes[index as usize] };
-        self.map.write_rows(&Samples::U8(indices.iter().map(code).collect()))?;
+        self.map.write(indices.iter().map(code).collect())?;
         let pixels = || indices.iter().zip(probabilities.chunks_exact(self.codes.len()));
         let certainty = |of: fn(&[f32]) -> f32| {
             Samples::F32(pixels().map(|(index, p)| if *index == IGNORE { UNKNOWN } else { of(p) }).collect())
@@ -70,9 +75,45 @@ impl Outputs {
     }
 
     /// Puts the files in their places.
-    pub(super) fn finish(self) -> Result<(), StageError> {
-        let writers = [Some(self.map), self.probabilities, self.confidence, self.entropy];
+    pub(super) fn finish(self, cancel: &Cancel) -> Result<(), StageError> {
+        let map = self.map.whole(cancel)?;
+        let writers = [Some(map), self.probabilities, self.confidence, self.entropy];
         writers.into_iter().flatten().try_for_each(RasterWriter::finish).map_err(|e| StageError::failed(e.to_string()))
+    }
+}
+
+/// A map that is written as it comes or, where small regions must go, held until the last row is there.
+struct Map {
+    file: RasterWriter,
+    width: usize,
+    /// Pixels.
+    min_area: usize,
+    held: Vec<u8>,
+}
+
+/// Rows of a held map that are written together.
+const ROWS: usize = 512;
+
+impl Map {
+    fn write(&mut self, codes: Vec<u8>) -> Result<(), RasterError> {
+        if self.min_area > 1 {
+            self.held.extend(codes);
+            return Ok(());
+        }
+        self.file.write_rows(&Samples::U8(codes))
+    }
+
+    /// The file with all its rows.
+    fn whole(mut self, cancel: &Cancel) -> Result<RasterWriter, StageError> {
+        sieve(&mut self.held, self.width, self.min_area, &|| cancel.is_cancelled());
+        if cancel.is_cancelled() {
+            return Err(StageError::Cancelled);
+        }
+        for rows in self.held.chunks(ROWS * self.width) {
+            let written = self.file.write_rows(&Samples::U8(rows.to_vec()));
+            written.map_err(|e| StageError::failed(e.to_string()))?;
+        }
+        Ok(self.file)
     }
 }
 
