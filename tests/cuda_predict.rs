@@ -6,7 +6,7 @@ use candle_core::Device;
 use s2pipe::net::config::Precision;
 use s2pipe::net::rng::Rng;
 use s2pipe::net::{
-    Compute, GpuUse, IGNORE, Model, ModelConfig, PredictHooks, PredictOptions, Result, SceneSource, UNetConfig,
+    Augment, Compute, GpuUse, IGNORE, Model, ModelConfig, PredictHooks, PredictOptions, Result, SceneSource, UNetConfig,
     predict_scene_on,
 };
 
@@ -49,7 +49,8 @@ impl SceneSource for Noise {
     }
 }
 
-const OPTIONS: PredictOptions = PredictOptions { window: 32, overlap: 12, batch: 3, probabilities: true };
+const OPTIONS: PredictOptions =
+    PredictOptions { window: 32, overlap: 12, batch: 3, probabilities: true, augment: Augment::None };
 
 fn model() -> Model {
     Model::new(&ModelConfig::UNet(UNetConfig { width: 8, depth: 2 }), BANDS, CLASSES, 3).unwrap()
@@ -88,6 +89,26 @@ fn scenes_of_any_size_are_what_the_cpu_makes_of_them() {
         let quiet = PredictOptions { probabilities: false, ..OPTIONS };
         assert_eq!(predicted(&gpu, &scene, quiet).unwrap().0, labels, "the same without probabilities");
     }
+}
+
+#[test]
+fn from_all_sides_too() {
+    for (height, width) in [(70, 95), (13, 21)] {
+        for augment in [Augment::Flips, Augment::Eight] {
+            let Some(gpu) = compute(F32) else { return };
+            let (scene, options) = (Noise::new(height, width), PredictOptions { augment, ..OPTIONS });
+            let (_, probabilities) = predicted(&gpu, &scene, options).unwrap();
+            let (_, expected) = predicted(&Compute::Cpu, &scene, options).unwrap();
+            let apart = probabilities.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-5, "{augment:?}, {height} x {width}: {apart}");
+        }
+    }
+    let Some(gpu) = compute(GpuUse { precision: Precision::Auto, ..F32 }) else { return };
+    let (scene, options) = (Noise::new(60, 70), PredictOptions { augment: Augment::Eight, ..OPTIONS });
+    let (_, probabilities) = predicted(&gpu, &scene, options).unwrap();
+    let (_, expected) = predicted(&Compute::Cpu, &scene, options).unwrap();
+    let apart = probabilities.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart > 0.0 && apart < 0.03, "bf16: {apart}");
 }
 
 #[test]

@@ -56,10 +56,28 @@ impl Symmetry {
         Self(rng.below(8) as u8)
     }
 
+    /// The one with these bits, of which the lowest three count.
+    pub(crate) const fn of_bits(bits: u8) -> Self {
+        Self(bits & 7)
+    }
+
     /// Its bits, as the GPU's kernels take them.
     #[cfg(feature = "cuda")]
     pub(crate) fn bits(self) -> u8 {
         self.0
+    }
+
+    /// The one that undoes it. Transposing swaps left-right and top-bottom.
+    pub fn inverse(self) -> Self {
+        match self.0 & 4 {
+            0 => self,
+            _ => Self(4 | (self.0 & 1) << 1 | (self.0 & 2) >> 1),
+        }
+    }
+
+    /// `[height, width]` of what an image of `[height, width]` becomes.
+    pub fn size_of(self, [height, width]: [usize; 2]) -> [usize; 2] {
+        if self.0 & 4 == 0 { [height, width] } else { [width, height] }
     }
 
     /// Copies a `size` x `size` patch of `channels` interleaved values a pixel from `from` into `into`, transformed.
@@ -67,14 +85,23 @@ impl Symmetry {
     /// # Panics
     /// When a slice is not `size * size * channels` long.
     pub fn copy<T: Copy>(self, from: &[T], into: &mut [T], size: usize, channels: usize) {
-        assert_eq!(from.len(), size * size * channels, "patch to copy from");
+        self.copy_oblong(from, into, [size, size], channels);
+    }
+
+    /// As [`Self::copy`], an image of `[height, width]`; what comes out is of [`Self::size_of`] it.
+    ///
+    /// # Panics
+    /// When a slice is not `height * width * channels` long.
+    pub fn copy_oblong<T: Copy>(self, from: &[T], into: &mut [T], [height, width]: [usize; 2], channels: usize) {
+        assert_eq!(from.len(), height * width * channels, "patch to copy from");
         assert_eq!(into.len(), from.len(), "patch to copy into");
         if self == Self::IDENTITY {
             into.copy_from_slice(from);
             return;
         }
-        let source = SourcePixels::new(self, size);
-        for (row, into_row) in into.chunks_exact_mut(size * channels).enumerate() {
+        let source = SourcePixels::new(self, [height, width]);
+        let [_, width] = self.size_of([height, width]);
+        for (row, into_row) in into.chunks_exact_mut(width * channels).enumerate() {
             for (column, pixel) in into_row.chunks_exact_mut(channels).enumerate() {
                 let start = source.index(row, column) * channels;
                 pixel.copy_from_slice(&from[start..start + channels]);
@@ -91,12 +118,12 @@ struct SourcePixels {
 }
 
 impl SourcePixels {
-    fn new(symmetry: Symmetry, size: usize) -> Self {
-        let last = size as isize - 1;
+    fn new(symmetry: Symmetry, [height, width]: [usize; 2]) -> Self {
+        let (height, width) = (height as isize, width as isize);
         let (mirror_columns, mirror_rows) = (symmetry.0 & 1 != 0, symmetry.0 & 2 != 0);
-        let row_step = if mirror_rows { -(size as isize) } else { size as isize };
+        let row_step = if mirror_rows { -width } else { width };
         let column_step = if mirror_columns { -1 } else { 1 };
-        let origin = if mirror_rows { last * size as isize } else { 0 } + if mirror_columns { last } else { 0 };
+        let origin = if mirror_rows { (height - 1) * width } else { 0 } + if mirror_columns { width - 1 } else { 0 };
         let (per_row, per_column) = if symmetry.0 & 4 != 0 { (column_step, row_step) } else { (row_step, column_step) };
         Self { origin, per_row, per_column }
     }
@@ -169,6 +196,25 @@ mod tests {
         assert_eq!(transformed(Symmetry(4)), [0, 3, 6, 1, 4, 7, 2, 5, 8]);
         // Mirrored left-right, then transposed: a quarter turn to the left.
         assert_eq!(transformed(Symmetry(5)), [2, 5, 8, 1, 4, 7, 0, 3, 6]);
+    }
+
+    #[test]
+    fn oblong_images_turn_too_and_back() {
+        let image: Vec<u32> = (0..6).collect();
+        let turned = |symmetry: Symmetry, image: &[u32], size| {
+            let mut out = vec![0; 6];
+            symmetry.copy_oblong(image, &mut out, size, 1);
+            out
+        };
+        // 0 1 2 over 3 4 5, as numpy's fliplr, flipud and transpose have it.
+        assert_eq!(turned(Symmetry(1), &image, [2, 3]), [2, 1, 0, 5, 4, 3]);
+        assert_eq!(turned(Symmetry(2), &image, [2, 3]), [3, 4, 5, 0, 1, 2]);
+        assert_eq!(turned(Symmetry(4), &image, [2, 3]), [0, 3, 1, 4, 2, 5]);
+        assert_eq!(turned(Symmetry(5), &image, [2, 3]), [2, 5, 1, 4, 0, 3]);
+        for symmetry in Symmetry::all() {
+            let there = turned(symmetry, &image, [2, 3]);
+            assert_eq!(turned(symmetry.inverse(), &there, symmetry.size_of([2, 3])), image, "{symmetry:?}");
+        }
     }
 
     #[test]

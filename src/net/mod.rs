@@ -32,7 +32,7 @@ pub use models::{Model, ModelConfig, UNetConfig};
 pub use ops::Buffers;
 #[cfg(feature = "cuda")]
 pub use ops::{DeviceError, GpuInfo, gpus};
-pub use predict::{PredictHooks, PredictOptions, SceneSource, predict_scene, predict_scene_on};
+pub use predict::{Augment, PredictHooks, PredictOptions, SceneSource, predict_scene, predict_scene_on};
 pub use segmenter::Segmenter;
 pub use source::{Part, PatchSource};
 pub use trainer::{TrainHooks, Trained, train, train_on};

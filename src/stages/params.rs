@@ -17,6 +17,12 @@ pub(super) const PRECISION: ParamSpec = ParamSpec {
           the factors of convolutions, f32 never does. Weights, statistics, losses, and all on the CPU: f32.",
 };
 
+/// Whether a parameter is what it is when nobody names it. Such parameters may stay out of a task's record, so that a new one
+/// makes nothing again.
+pub(super) fn is_default<T: std::default::Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// Turns a task's typed parameters into the JSON that its record keeps.
 pub(super) fn to_json<T: Serialize>(params: &T) -> Value {
     // Our parameter structs hold only strings, numbers, lists and maps with string keys: this cannot fail.

@@ -148,8 +148,8 @@ impl Step {
     }
 }
 
-/// Sum of two gradients of one tensor.
-fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+/// Sum of two tensors of one shape and type: gradients of one tensor, say.
+pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if a.device().is_cuda() {
         return super::cuda::pointwise::add(&a.contiguous()?, &b.contiguous()?);

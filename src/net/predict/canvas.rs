@@ -4,14 +4,15 @@ use candle_core::Tensor;
 
 use super::axis::Axis;
 use super::blend::Blend;
+use super::options::Augment;
+use super::sides::probabilities;
 use super::strip::{Moved, Strip};
+use crate::net::Result;
 use crate::net::device::Compute;
 #[cfg(feature = "cuda")]
 use crate::net::ops::cuda::blend::{GpuStrip, GpuSums};
-use crate::net::ops::softmax_channels;
 use crate::net::segmenter::Segmenter;
 use crate::net::values::with_values;
-use crate::net::{Mode, Result};
 
 /// Windows side by side in the present strip.
 pub(super) struct Windows<'a> {
@@ -23,6 +24,8 @@ pub(super) struct Windows<'a> {
     pub(super) columns: &'a Axis,
     /// Those of them that are meant.
     pub(super) batch: &'a [usize],
+    /// From how many sides they are looked at.
+    pub(super) augment: Augment,
 }
 
 /// Sums of the windows' probabilities over the present strip.
@@ -80,15 +83,15 @@ impl Canvas {
         match self {
             Self::Host(blend) => {
                 let bands = cut(model, strip, windows)?;
-                let probabilities = softmax_channels(&model.forward(&bands, Mode::Eval)?)?;
+                let probabilities = probabilities(model, &bands, windows.augment)?;
                 with_values(&probabilities, |p| blend.add(p, windows.row_weights, windows.columns, windows.batch))?;
             }
             #[cfg(feature = "cuda")]
             Self::Gpu(gpu) => {
-                let Windows { height, row_weights, columns, batch } = *windows;
+                let Windows { height, row_weights, columns, batch, augment } = *windows;
                 let lefts: Vec<usize> = batch.iter().map(|x| columns.start(*x)).collect();
                 let bands = gpu.strip.windows(&lefts, [height, columns.extent()], gpu.activations)?;
-                let probabilities = softmax_channels(&model.forward(&bands, Mode::Eval)?)?;
+                let probabilities = probabilities(model, &bands, augment)?;
                 let places = lefts.iter().copied().zip(batch.iter().map(|x| columns.weights(*x)));
                 gpu.sums.add(&probabilities, row_weights, places)?;
             }

@@ -7,12 +7,13 @@ mod axis;
 mod blend;
 mod canvas;
 mod options;
+mod sides;
 mod strip;
 
 #[cfg(test)]
 mod tests;
 
-pub use options::{PredictHooks, PredictOptions, SceneSource};
+pub use options::{Augment, PredictHooks, PredictOptions, SceneSource};
 
 use self::axis::Axis;
 use self::canvas::{Canvas, Windows};
@@ -78,7 +79,13 @@ pub fn predict_scene_on(
                 return Err(NetError::Cancelled);
             }
             let batch = &seen[done..seen.len().min(done + together)];
-            let windows = Windows { height: rows.extent(), row_weights: rows.weights(y), columns: &columns, batch };
+            let windows = Windows {
+                height: rows.extent(),
+                row_weights: rows.weights(y),
+                columns: &columns,
+                batch,
+                augment: options.augment,
+            };
             match canvas.add(model, &strip, &windows) {
                 Err(error) if together > 1 && out_of_memory(&error) => {
                     together = together.div_ceil(2);

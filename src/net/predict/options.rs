@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::net::augment::Symmetry;
 use crate::net::segmenter::Segmenter;
 use crate::net::{NetError, Result};
 
@@ -35,6 +36,36 @@ pub trait SceneSource {
     ) -> Result<()>;
 }
 
+/// From how many sides a window is looked at: the probabilities of all of them are turned back and averaged (test-time
+/// augmentation). Each side is one more pass of the network.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Augment {
+    /// As it is.
+    #[default]
+    None,
+    /// Also mirrored left-right, top-bottom and both.
+    Flips,
+    /// In all eight symmetries of the square.
+    Eight,
+}
+
+impl Augment {
+    /// The symmetries, the identity first, in an order in which sums of neighbours, then of neighbouring sums, have the
+    /// same terms from wherever in the group one starts: see [`super::sides`].
+    pub(super) fn symmetries(self) -> &'static [Symmetry] {
+        const EIGHT: [Symmetry; 8] = {
+            let at = Symmetry::of_bits;
+            [at(0), at(3), at(1), at(2), at(4), at(7), at(5), at(6)]
+        };
+        match self {
+            Self::None => &EIGHT[..1],
+            Self::Flips => &EIGHT[..4],
+            Self::Eight => &EIGHT,
+        }
+    }
+}
+
 /// How a scene is cut up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -47,11 +78,13 @@ pub struct PredictOptions {
     pub batch: usize,
     /// Whether the sink needs probabilities; it gets none otherwise.
     pub probabilities: bool,
+    /// From how many sides each window is looked at.
+    pub augment: Augment,
 }
 
 impl Default for PredictOptions {
     fn default() -> Self {
-        Self { window: 256, overlap: 64, batch: 4, probabilities: true }
+        Self { window: 256, overlap: 64, batch: 4, probabilities: true, augment: Augment::None }
     }
 }
 

@@ -9,6 +9,8 @@ use crate::net::ops::Recorded;
 use crate::net::rng::Rng;
 use crate::net::{IGNORE, Mode, Model, ModelConfig, UNetConfig};
 
+mod sides;
+
 /// A scene of noise with a corner without data.
 struct Noise {
     width: usize,
@@ -103,10 +105,10 @@ impl Segmenter for Toy {
 }
 
 /// Predicts and puts the rows together, checking that they come in order and once.
-fn predict(model: &dyn Segmenter, scene: &Noise, options: PredictOptions) -> (Vec<u8>, Vec<f32>) {
+fn predict(model: &dyn Segmenter, scene: &dyn SceneSource, options: PredictOptions) -> (Vec<u8>, Vec<f32>) {
     let (mut labels, mut probabilities, mut next) = (Vec::new(), Vec::new(), 0);
     let mut sink = |row: usize, rows: usize, l: &[u8], p: &[f32]| {
-        assert_eq!((row, l.len()), (next, rows * scene.width));
+        assert_eq!((row, l.len()), (next, rows * scene.width()));
         assert!(rows > 0 && p.len() == l.len() * model.classes());
         next += rows;
         labels.extend_from_slice(l);
@@ -114,7 +116,7 @@ fn predict(model: &dyn Segmenter, scene: &Noise, options: PredictOptions) -> (Ve
         Ok(())
     };
     predict_scene(model, scene, &options, &mut sink, &PredictHooks::quiet()).unwrap();
-    assert_eq!(next, scene.height);
+    assert_eq!(next, scene.height());
     (labels, probabilities)
 }
 
@@ -178,7 +180,8 @@ fn naive(model: &dyn Segmenter, scene: &Noise, options: PredictOptions) -> Vec<f
     sums.iter().enumerate().map(|(i, sum)| sum / weights[i / CLASSES]).collect()
 }
 
-const OPTIONS: PredictOptions = PredictOptions { window: 32, overlap: 12, batch: 3, probabilities: true };
+const OPTIONS: PredictOptions =
+    PredictOptions { window: 32, overlap: 12, batch: 3, probabilities: true, augment: Augment::None };
 
 #[test]
 fn equals_the_naive_blend_of_the_whole_scene() {

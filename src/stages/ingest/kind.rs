@@ -16,6 +16,7 @@ use crate::spec::{
     Artefact, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, Pipeline, Stage, item_name,
 };
 use crate::stages::params::{classes_of, codes_json, expand_error, read_codes, read_params, read_with, to_json};
+use crate::stages::tile::{INDEX_NAMES, Preparation, is_absolute};
 
 /// The splits of the exercise, and one for scenes that are only mapped at the end.
 const SPLITS: [&str; 3] = ["train", "val", "test"];
@@ -81,6 +82,24 @@ static SPEC: KindSpec = KindSpec {
             default: Default::Absent,
             doc: "Value that means \"no data\", where the files do not say so themselves.",
         },
+        ParamSpec {
+            name: "offset",
+            ty: ParamType::Float { min: -1e9, max: 1e9 },
+            default: Default::Json("0"),
+            doc: "Added to every value, in the files' units: -1000 for Sentinel-2 of processing baseline 04.00 and later.",
+        },
+        ParamSpec {
+            name: "scale",
+            ty: ParamType::Float { min: 1e-9, max: 1e9 },
+            default: Default::Absent,
+            doc: "What values are multiplied by after `offset`: 1e-4 makes Sentinel-2's integers reflectance; 1 when left out.",
+        },
+        ParamSpec {
+            name: "indices",
+            ty: ParamType::List(&ParamType::Choice(&INDEX_NAMES)),
+            default: Default::Json("[]"),
+            doc: "Spectral indices that become bands of their own, after those of the files.",
+        },
     ],
     check: Some(check),
 };
@@ -92,6 +111,8 @@ struct IngestParams {
     bands: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nodata: Option<f64>,
+    #[serde(flatten)]
+    preparation: Preparation,
 }
 
 /// What of `with:` concerns every split alike.
@@ -99,6 +120,8 @@ struct IngestParams {
 struct With {
     bands: Vec<String>,
     nodata: Option<f64>,
+    #[serde(flatten)]
+    preparation: Preparation,
 }
 
 /// The `ingest` stage kind.
@@ -128,7 +151,12 @@ impl StageKind for Ingest {
                     from: Origin::Task { stage: context.stage.name.clone(), task: task.clone(), output: "tile".into() },
                 });
                 expansion.tasks.push(TaskPlan {
-                    params: to_json(&IngestParams { name, bands: with.bands.clone(), nodata: with.nodata }),
+                    params: to_json(&IngestParams {
+                        name,
+                        bands: with.bands.clone(),
+                        nodata: with.nodata,
+                        preparation: with.preparation.clone(),
+                    }),
                     seed: None,
                     classes: Some(classes.clone()),
                     inputs: vec![("scene".into(), scene), ("truth".into(), truth)],
@@ -148,7 +176,7 @@ impl StageKind for Ingest {
         let files =
             SceneFiles { scene: task.input("scene")?, truth: Some(task.input("truth")?), nodata: params.nodata };
         let codes = read_codes(task)?;
-        ingest_scene(&params.name, &params.bands, &codes, &files, &task.output("tile")?, task)?;
+        ingest_scene(&params.name, &params.bands, &params.preparation, &codes, &files, &task.output("tile")?, task)?;
         Ok(Outcome::Complete)
     }
 }
@@ -238,6 +266,44 @@ fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
     for (index, band) in bands.iter().enumerate() {
         if bands[..index].contains(band) {
             find(&["with", "bands"], format!("band {band:?} is named twice"), "give every band a name of its own");
+        }
+    }
+    findings.extend(check_indices(stage, &bands));
+    findings
+}
+
+/// Indices that cannot be computed.
+fn check_indices(stage: &Stage, bands: &[&str]) -> Vec<Finding> {
+    let names: Vec<String> = bands.iter().map(|band| (*band).to_owned()).collect();
+    let indices: Vec<&str> =
+        stage.with.get("indices").and_then(|i| i.as_array()).into_iter().flatten().filter_map(|i| i.as_str()).collect();
+    let finding = |message: String, help: String| Finding {
+        path: vec!["with".into(), "indices".into()],
+        message,
+        help: Some(help),
+    };
+    let mut findings = Vec::new();
+    for (position, &index) in indices.iter().enumerate() {
+        if bands.contains(&index) {
+            findings.push(finding(format!("`{index}` is a band of the files already"), "leave it out here".into()));
+        } else if indices[..position].contains(&index) {
+            findings.push(finding(format!("`{index}` is named twice"), "name it once".into()));
+        }
+        let one = Preparation { indices: vec![index.to_owned()], ..Preparation::default() };
+        if let Err(missing) = one.plan(&names) {
+            let help = format!(
+                "`bands` names {}; call the right one `{}`, or leave `{index}` out",
+                bands.join(", "),
+                missing.band
+            );
+            findings.push(finding(format!("{missing}, and there is none of this name"), help));
+        }
+        if is_absolute(index) && !stage.with.contains_key("scale") {
+            findings.push(finding(
+                format!("`{index}` counts in reflectance, and nothing says what the files count in"),
+                "add `scale: 1e-4` for the integers of Sentinel-2, or `scale: 1` where the files hold reflectance"
+                    .into(),
+            ));
         }
     }
     findings

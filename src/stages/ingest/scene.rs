@@ -8,7 +8,8 @@ use crate::engine::{Progress, StageError, TaskContext};
 use crate::raster::{GridMismatch, NO_LABEL, RasterInfo, Reader, Sample, Samples, read_labels};
 use crate::stages::document::write_document;
 use crate::stages::tile::{
-    BandStatistics, CARD_FILE, Moments, SCENE_CARD_VERSION, SceneCard, TILE_FILE, TileType, TileWriter,
+    BandStatistics, CARD_FILE, Moments, Plan, Preparation, SCENE_CARD_VERSION, SceneCard, TILE_FILE, TileType,
+    TileWriter,
 };
 
 /// The files of one scene.
@@ -26,6 +27,7 @@ const STRIP_ROWS: usize = 256;
 pub(super) fn ingest_scene(
     name: &str,
     bands: &[String],
+    preparation: &Preparation,
     codes: &[u8],
     files: &SceneFiles<'_>,
     out_dir: &Path,
@@ -34,6 +36,7 @@ pub(super) fn ingest_scene(
     let reader = Reader::open(files.scene).map_err(|e| StageError::failed(e.to_string()))?;
     let info = reader.info().clone();
     check_bands(&info, bands)?;
+    let plan = preparation.plan(bands).map_err(|missing| StageError::failed(missing.to_string()))?;
     let mut labels = match files.truth {
         Some(truth) => read_truth(truth, &info, codes)?,
         None => vec![NO_LABEL; info.width * info.height],
@@ -41,9 +44,12 @@ pub(super) fn ingest_scene(
     std::fs::create_dir_all(out_dir).map_err(|e| at(out_dir, &e))?;
     let tile = out_dir.join(TILE_FILE);
     let nodata = info.nodata.or(files.nodata);
-    let mut dtype = TileType::first_guess(info.sample_type);
+    let mut dtype = match preparation.indices.is_empty() && preparation.scale == 1.0 {
+        true => TileType::first_guess(info.sample_type),
+        false => TileType::F32,
+    };
     let Written { moments, valid } = loop {
-        match write_tile(&reader, &tile, dtype, nodata, &mut labels, task)? {
+        match write_tile(&reader, &tile, &plan, dtype, nodata, &mut labels, task)? {
             Some(written) => break written,
             None => dtype = dtype.wider(),
         }
@@ -55,12 +61,15 @@ pub(super) fn ingest_scene(
             "look at its nodata value with `s2pipe info`, and take the scene out if it is truly empty",
         ));
     }
+    let file_bands = bands;
+    let bands = preparation.bands(file_bands);
+    warn_of_offset(&info, preparation, &plan, file_bands, &moments, task);
     let card = SceneCard {
         format: SCENE_CARD_VERSION.into(),
         name: name.to_owned(),
         width: info.width,
         height: info.height,
-        bands: bands.to_vec(),
+        bands: bands.clone(),
         dtype: dtype.word().into(),
         georeference: info.georef.clone(),
         nodata,
@@ -68,6 +77,7 @@ pub(super) fn ingest_scene(
         statistics: bands.iter().zip(&moments).map(|(b, m)| BandStatistics::new(b, m)).collect(),
         has_truth: files.truth.is_some(),
         class_counts: if files.truth.is_some() { count(&labels) } else { BTreeMap::new() },
+        preparation: preparation.clone(),
     };
     write_document(&out_dir.join(CARD_FILE), &card)
 }
@@ -91,6 +101,28 @@ fn check_bands(info: &RasterInfo, bands: &[String]) -> Result<(), StageError> {
         ),
         "make `bands:` of the ingest stage name every band of the scene files, in their order",
     ))
+}
+
+/// Says so where a scene looks as if its radiometric offset had been applied before.
+fn warn_of_offset(
+    info: &RasterInfo,
+    preparation: &Preparation,
+    plan: &Plan,
+    bands: &[String],
+    moments: &[Moments],
+    task: &TaskContext<'_>,
+) {
+    let least = |band: usize| moments[band].min() / preparation.scale - preparation.offset;
+    let Some(band) = (0..bands.len()).find(|&band| plan.seems_applied(band, least(band))) else { return };
+    let text = format!(
+        "{}: band {} begins at {}: has the offset of {} been applied already? If so, leave `offset` out",
+        info.path.display(),
+        bands[band],
+        least(band),
+        preparation.offset
+    );
+    tracing::warn!("{text}");
+    task.progress.progress(Progress::Message(text));
 }
 
 /// What to do when truth and scene do not lie on the same grid.
@@ -147,13 +179,14 @@ struct Written {
 fn write_tile(
     reader: &Reader,
     path: &Path,
+    plan: &Plan,
     dtype: TileType,
     nodata: Option<f64>,
     labels: &mut [u8],
     task: &TaskContext<'_>,
 ) -> Result<Option<Written>, StageError> {
     let info = reader.info().clone();
-    let (width, height, bands) = (info.width, info.height, info.bands);
+    let (width, height, bands) = (info.width, info.height, plan.bands());
     let mut out = TileWriter::create(path, height, width, bands, dtype).map_err(|e| at(path, &e))?;
     let mut moments = vec![Moments::default(); bands];
     let mut valid = vec![0u8; width * height];
@@ -164,7 +197,7 @@ fn write_tile(
         let rows = STRIP_ROWS.min(height - row);
         let samples = reader.read_rows(row, rows).map_err(|e| StageError::failed(e.to_string()))?;
         let pixels = row * width..(row + rows) * width;
-        let Some(bytes) = encode_strip(&samples, bands, dtype, nodata, &mut valid[pixels.clone()], &mut moments) else {
+        let Some(bytes) = encode_strip(&samples, plan, dtype, nodata, &mut valid[pixels.clone()], &mut moments) else {
             return Ok(None);
         };
         out.write_bands(&bytes).map_err(|e| at(path, &e))?;
@@ -189,7 +222,7 @@ fn write_tile(
 /// does not fit `dtype`.
 fn encode_strip(
     samples: &Samples,
-    bands: usize,
+    plan: &Plan,
     dtype: TileType,
     nodata: Option<f64>,
     valid: &mut [u8],
@@ -198,7 +231,7 @@ fn encode_strip(
     macro_rules! typed {
         ($($variant:ident),*) => {
             match samples {
-                $(Samples::$variant(values) => encode_values(values, bands, dtype, nodata, valid, moments)),*
+                $(Samples::$variant(values) => encode_values(values, plan, dtype, nodata, valid, moments)),*
             }
         };
     }
@@ -207,23 +240,26 @@ fn encode_strip(
 
 fn encode_values<T: Sample>(
     values: &[T],
-    bands: usize,
+    plan: &Plan,
     dtype: TileType,
     nodata: Option<f64>,
     valid: &mut [u8],
     moments: &mut [Moments],
 ) -> Option<Vec<u8>> {
-    let pixels = valid.len();
+    let (pixels, bands) = (valid.len(), plan.bands());
+    let file_bands = values.len() / pixels.max(1);
     let mut bytes = Vec::with_capacity(pixels * bands * dtype.bytes());
     let mut strip = vec![Moments::default(); bands];
     let mut pixel = vec![0.0; bands];
     for (p, ok) in valid.iter_mut().enumerate() {
         let mut good = true;
-        for (b, value) in pixel.iter_mut().enumerate() {
+        for (b, value) in pixel[..file_bands].iter_mut().enumerate() {
             *value = values[b * pixels + p].to_f64();
             good &= value.is_finite() && nodata != Some(*value);
         }
         *ok = u8::from(good);
+        // Whether there is data is said of the file's values, before anything is made of them.
+        plan.apply(&mut pixel);
         for (&value, moments) in pixel.iter().zip(&mut strip) {
             if good {
                 moments.push(value);

@@ -90,6 +90,17 @@ fn check(tiles: &[(String, TileReader)], size: usize) -> Result<Vec<String>, Sta
                 first.card().bands.join(", ")
             )));
         }
+        let (ours, theirs) = (&card.preparation, &first.card().preparation);
+        if (ours.scale, &ours.indices) != (theirs.scale, &theirs.indices) {
+            return Err(StageError::failed(format!(
+                "scene {name:?} was ingested with scale {} and indices [{}], scene {first_name:?} with {} and [{}]: all \
+                 scenes of a split must be alike",
+                ours.scale,
+                ours.indices.join(", "),
+                theirs.scale,
+                theirs.indices.join(", ")
+            )));
+        }
         if card.width < size || card.height < size {
             return Err(StageError::with_help(
                 format!(

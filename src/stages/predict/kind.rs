@@ -3,15 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::map::predict_map;
+use super::outputs::{CONFIDENCE, ENTROPY, PROBABILITIES};
 use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, StageError, StageKind,
     TaskContext, TaskPlan,
 };
 use crate::net::config::Precision;
-use crate::net::predict::PredictOptions;
+use crate::net::predict::{Augment, PredictOptions};
 use crate::spec::{Artefact, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, Pipeline, Stage};
 use crate::stages::params::{
-    PRECISION, classes_of, expand_error, made_by, read_classes, read_params, read_with, to_json,
+    PRECISION, classes_of, expand_error, is_default, made_by, read_classes, read_params, read_with, to_json,
 };
 
 static SPEC: KindSpec = KindSpec {
@@ -43,10 +44,22 @@ static SPEC: KindSpec = KindSpec {
             doc: "One GeoTIFF of label codes a scene, with CRS, colour table and nodata 0.",
         },
         OutputSpec {
-            name: "probabilities",
+            name: PROBABILITIES,
             artefact: Artefact::Probabilities,
-            when: Some("probabilities"),
+            when: Some(PROBABILITIES),
             doc: "One GeoTIFF a scene with a float32 band a class, 0 to 1.",
+        },
+        OutputSpec {
+            name: CONFIDENCE,
+            artefact: Artefact::Probabilities,
+            when: Some(CONFIDENCE),
+            doc: "One GeoTIFF a scene, float32: the highest class probability, 0 to 1; nodata -1.",
+        },
+        OutputSpec {
+            name: ENTROPY,
+            artefact: Artefact::Probabilities,
+            when: Some(ENTROPY),
+            doc: "One GeoTIFF a scene, float32: entropy of the class probabilities, 0 (certain) to 1; nodata -1.",
         },
     ],
     free_outputs: false,
@@ -71,10 +84,36 @@ static SPEC: KindSpec = KindSpec {
             doc: "Windows computed at a time; changes speed and memory, not the result (on a GPU, its last digits).",
         },
         ParamSpec {
-            name: "probabilities",
+            name: PROBABILITIES,
             ty: ParamType::Bool,
             default: Default::Json("false"),
             doc: "Also leave class probabilities.",
+        },
+        ParamSpec {
+            name: CONFIDENCE,
+            ty: ParamType::Bool,
+            default: Default::Json("false"),
+            doc: "Also leave the highest class probability of every pixel.",
+        },
+        ParamSpec {
+            name: ENTROPY,
+            ty: ParamType::Bool,
+            default: Default::Json("false"),
+            doc: "Also leave how undecided the network is at every pixel: normalised entropy, 0 to 1.",
+        },
+        ParamSpec {
+            name: "augment",
+            ty: ParamType::Choice(&["none", "flips", "eight"]),
+            default: Default::Json("\"none\""),
+            doc: "Looks at every window from several sides and averages: flips are 4 sides and 4 times the work, eight \
+                  are all symmetries of the square.",
+        },
+        ParamSpec {
+            name: "min_area",
+            ty: ParamType::Int { min: 0, max: 1_000_000_000 },
+            default: Default::Json("0"),
+            doc: "Smallest region of one class that a map may have, pixels (minimum mapping unit); smaller ones take the class \
+                  around them. Holds the map in memory, 2 bytes a pixel.",
         },
         PRECISION,
     ],
@@ -88,18 +127,34 @@ pub(super) struct PredictParams {
     pub(super) overlap: usize,
     pub(super) batch: usize,
     pub(super) probabilities: bool,
+    /// Left out of the key where it changes nothing, as are all below that came later.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) augment: Augment,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) confidence: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) entropy: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) min_area: usize,
     /// Nothing to the CPU.
     #[serde(default)]
     pub(super) precision: Precision,
 }
 
 impl PredictParams {
+    /// Names of the outputs beside the map.
+    fn extra_outputs(&self) -> impl Iterator<Item = &'static str> {
+        let all = [(PROBABILITIES, self.probabilities), (CONFIDENCE, self.confidence), (ENTROPY, self.entropy)];
+        all.into_iter().filter_map(|(name, wanted)| wanted.then_some(name))
+    }
+
     pub(super) fn options(&self) -> PredictOptions {
         PredictOptions {
             window: self.window,
             overlap: self.overlap,
             batch: self.batch,
-            probabilities: self.probabilities,
+            probabilities: self.probabilities || self.confidence || self.entropy,
+            augment: self.augment,
         }
     }
 }
@@ -122,22 +177,21 @@ impl StageKind for Predict {
         let mut expansion = Expansion::default();
         for scene in context.items("tiles") {
             let mut outputs = vec![OutputDecl { name: "map".into(), path: format!("{}.tif", scene.name).into() }];
-            if params.probabilities {
-                let path = format!("probabilities/{}.tif", scene.name).into();
-                outputs.push(OutputDecl { name: "probabilities".into(), path });
+            let mut stage_outputs = vec!["maps"];
+            for name in params.extra_outputs() {
+                outputs.push(OutputDecl { name: name.into(), path: format!("{name}/{}.tif", scene.name).into() });
+                stage_outputs.push(name);
             }
-            for (stage_output, output) in [("maps", "map"), ("probabilities", "probabilities")] {
-                if outputs.iter().any(|o| o.name == output) {
-                    expansion.outputs.entry(stage_output.into()).or_default().push(Item {
-                        axes: Vec::new(),
-                        name: scene.name.clone(),
-                        from: Origin::Task {
-                            stage: context.stage.name.clone(),
-                            task: scene.name.clone(),
-                            output: output.into(),
-                        },
-                    });
-                }
+            for (name, output) in stage_outputs.into_iter().zip(&outputs) {
+                expansion.outputs.entry(name.into()).or_default().push(Item {
+                    axes: Vec::new(),
+                    name: scene.name.clone(),
+                    from: Origin::Task {
+                        stage: context.stage.name.clone(),
+                        task: scene.name.clone(),
+                        output: output.name.clone(),
+                    },
+                });
             }
             expansion.tasks.push(TaskPlan {
                 name: scene.name.clone(),

@@ -1,15 +1,12 @@
 //! Predicts one scene and writes its map as it goes.
 
-use std::path::Path;
-
 use super::kind::PredictParams;
+use super::outputs::Outputs;
 use super::scene::Scene;
 use crate::engine::{Progress, StageError, TaskContext};
 use crate::net::predict::{PredictHooks, predict_scene_on};
-use crate::net::{Compute, GpuUse, IGNORE, NetError, weights};
-use crate::raster::{
-    ClassTable, Georeference, NO_LABEL, Predictor, RasterWriter, SampleType, Samples, WriteOptions, label_options,
-};
+use crate::net::{Compute, GpuUse, NetError, weights};
+use crate::raster::ClassTable;
 use crate::stages::device::{open_compute, task_failure};
 use crate::stages::train::{MODEL_FILE, ModelCard};
 
@@ -27,10 +24,9 @@ pub(super) fn predict_map(
     let compute = open_compute(task, with)?;
     let model = if matches!(compute, Compute::Cpu) { model } else { model.on(&compute.device()).map_err(failed)? };
     let scene = Scene::open(task.input("scene")?, &card)?;
-    let mut map = MapWriter::create(params, classes, &scene, task)?;
-    let codes = card.codes.clone();
-    let mut sink = |_: usize, rows: usize, indices: &[u8], probabilities: &[f32]| {
-        map.write(rows, indices, probabilities, &codes).map_err(|e| NetError::Config(e.to_string()))
+    let mut outputs = Outputs::create(params, classes, &scene, task)?;
+    let mut sink = |_: usize, _: usize, indices: &[u8], probabilities: &[f32]| {
+        outputs.write(indices, probabilities).map_err(|e| NetError::Config(e.to_string()))
     };
     let progress = |done: usize, total: usize| {
         let note = String::new();
@@ -38,7 +34,7 @@ pub(super) fn predict_map(
     };
     let hooks = PredictHooks { progress: &progress, cancelled: &|| task.cancel.is_cancelled() };
     predict_scene_on(&compute, &model, &scene, &params.options(), &mut sink, &hooks).map_err(failed)?;
-    map.finish()
+    outputs.finish(task.cancel)
 }
 
 fn failed(error: NetError) -> StageError {
@@ -54,80 +50,4 @@ fn check_classes(card: &ModelCard, classes: &ClassTable) -> Result<(), StageErro
         format!("the network was trained for codes {:?}, the pipeline's classes are {:?}", card.codes, classes.codes()),
         "train with the classes of this pipeline",
     ))
-}
-
-/// The map and, where asked for, the probabilities.
-struct MapWriter {
-    map: RasterWriter,
-    probabilities: Option<RasterWriter>,
-    width: usize,
-    classes: usize,
-}
-
-impl MapWriter {
-    fn create(
-        params: &PredictParams,
-        classes: &ClassTable,
-        scene: &Scene,
-        task: &TaskContext<'_>,
-    ) -> Result<Self, StageError> {
-        use crate::net::predict::SceneSource;
-        let (width, height) = (scene.width(), scene.height());
-        let georef = scene.georeference();
-        let options = label_options(width, height, georef, classes);
-        let map = create(&task.output("map")?, &options)?;
-        let probabilities = match params.probabilities {
-            true => Some(create(&task.output("probabilities")?, &probability_options(width, height, georef, classes))?),
-            false => None,
-        };
-        Ok(Self { map, probabilities, width, classes: classes.len() })
-    }
-
-    fn write(
-        &mut self,
-        rows: usize,
-        indices: &[u8],
-        probabilities: &[f32],
-        codes: &[u8],
-    ) -> Result<(), crate::raster::RasterError> {
-        let code = |&index: &u8| if index == IGNORE { NO_LABEL } else { codes[index as usize] };
-        self.map.write_rows(&Samples::U8(indices.iter().map(code).collect()))?;
-        if let Some(writer) = &mut self.probabilities {
-            let pixels = rows * self.width;
-            let mut planes = vec![0.0; pixels * self.classes];
-            for (p, pixel) in probabilities.chunks_exact(self.classes).enumerate() {
-                pixel.iter().enumerate().for_each(|(k, &v)| planes[k * pixels + p] = v);
-            }
-            writer.write_rows(&Samples::F32(planes))?;
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), StageError> {
-        let failed = |e: crate::raster::RasterError| StageError::failed(e.to_string());
-        self.map.finish().map_err(failed)?;
-        self.probabilities.map_or(Ok(()), |writer| writer.finish().map_err(failed))
-    }
-}
-
-fn create(path: &Path, options: &WriteOptions<'_>) -> Result<RasterWriter, StageError> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| StageError::failed(format!("{}: {e}", folder.display())))?;
-    }
-    RasterWriter::create(path, options).map_err(|e| StageError::failed(e.to_string()))
-}
-
-fn probability_options(
-    width: usize,
-    height: usize,
-    georef: &Georeference,
-    classes: &ClassTable,
-) -> WriteOptions<'static> {
-    WriteOptions {
-        georef: georef.clone(),
-        predictor: Predictor::Float,
-        planar: true,
-        band_names: classes.iter().map(|c| c.name.clone()).collect(),
-        ..WriteOptions::new(width, height, classes.len(), SampleType::F32)
-    }
 }

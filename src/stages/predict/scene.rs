@@ -6,14 +6,14 @@ use crate::engine::StageError;
 use crate::net::predict::SceneSource;
 use crate::net::{NetError, Result};
 use crate::raster::{Georeference, Reader, Window};
-use crate::stages::tile::TileReader;
+use crate::stages::tile::{Plan, Preparation, SceneCard, TileReader};
 use crate::stages::train::{ModelCard, Normalisation};
 
 /// Where pixels come from.
 enum Pixels {
     Tile(TileReader),
-    /// Bands of the file that the network reads, in its order.
-    File(Reader),
+    /// The network's bands, but for those that are derived, in its order.
+    File(Reader, Plan),
 }
 
 /// A scene, normalised as the network expects.
@@ -32,25 +32,29 @@ impl Scene {
         let (pixels, bands, width, height) = if path.is_dir() {
             let tile = TileReader::open(path)?;
             let bands = bands_by_name(tile.card().bands.as_slice(), card, &tile.card().name)?;
+            check_scale(tile.card(), card)?;
             let (width, height) = (tile.card().width, tile.card().height);
             (Pixels::Tile(tile), bands, width, height)
         } else {
             let reader = Reader::open(path).map_err(|e| StageError::failed(e.to_string()))?;
             let info = reader.info();
-            if info.bands != card.bands.len() {
+            let preparation = preparation_of_files(card)?;
+            let of_file = &card.bands[..card.bands.len().saturating_sub(preparation.indices.len())];
+            let plan = preparation.plan(of_file).map_err(|missing| StageError::failed(missing.to_string()))?;
+            if info.bands != of_file.len() {
                 return Err(StageError::with_help(
                     format!(
                         "{}: has {} bands, the network was trained on {} ({})",
                         info.path.display(),
                         info.bands,
-                        card.bands.len(),
-                        card.bands.join(", ")
+                        of_file.len(),
+                        of_file.join(", ")
                     ),
                     "give it a scene with these bands, in this order",
                 ));
             }
             let (width, height) = (info.width, info.height);
-            (Pixels::File(reader), (0..card.bands.len()).collect(), width, height)
+            (Pixels::File(reader, plan), (0..card.bands.len()).collect(), width, height)
         };
         Ok(Self { pixels, bands, normalisation: card.normalisation(), width, height })
     }
@@ -59,7 +63,37 @@ impl Scene {
     pub(super) fn georeference(&self) -> &Georeference {
         match &self.pixels {
             Pixels::Tile(tile) => &tile.card().georeference,
-            Pixels::File(reader) => &reader.info().georef,
+            Pixels::File(reader, _) => &reader.info().georef,
+        }
+    }
+}
+
+/// Offsets may differ from scene to scene: they bring scenes to one footing. Scales may not.
+fn check_scale(scene: &SceneCard, card: &ModelCard) -> std::result::Result<(), StageError> {
+    let trained = card.preparations.first().map_or(1.0, |preparation| preparation.scale);
+    if scene.preparation.scale == trained {
+        return Ok(());
+    }
+    Err(StageError::with_help(
+        format!(
+            "scene {:?} was ingested with scale {}, the network was trained with {trained}",
+            scene.name, scene.preparation.scale
+        ),
+        "ingest both with the same `scale`",
+    ))
+}
+
+/// What must be made of a file's values, as was made of the training scenes'.
+fn preparation_of_files(card: &ModelCard) -> std::result::Result<Preparation, StageError> {
+    match card.preparations.as_slice() {
+        [] => Ok(Preparation::default()),
+        [only] => Ok(only.clone()),
+        several => {
+            let offsets: Vec<String> = several.iter().map(|p| p.offset.to_string()).collect();
+            Err(StageError::with_help(
+                format!("the network was trained on scenes with different offsets ({})", offsets.join(", ")),
+                "which one a file needs is not known: give it the tiles of an `ingest` stage that says so",
+            ))
         }
     }
 }
@@ -111,11 +145,11 @@ impl SceneSource for Scene {
                     pixel.iter_mut().zip(&self.bands).for_each(|(v, &band)| *v = source[band]);
                 }
             }
-            Pixels::File(reader) => {
+            Pixels::File(reader, plan) => {
                 let samples = reader
                     .read_window(Window { row, col, height, width })
                     .map_err(|e| NetError::Config(e.to_string()))?;
-                interleave(&samples.as_f32(), reader.info().nodata, out, &mut mask);
+                interleave(&samples.as_f32(), reader.info().nodata, plan, out, &mut mask);
             }
         }
         self.normalisation.apply(out, &mask);
@@ -124,12 +158,20 @@ impl SceneSource for Scene {
     }
 }
 
-/// Band, row, column -> row, column, band; a pixel is valid where every band is finite and not nodata.
-fn interleave(values: &[f32], nodata: Option<f64>, out: &mut [f32], mask: &mut [u8]) {
+/// Band, row, column -> row, column, band, prepared; a pixel is valid where every band of the file is finite and not nodata.
+fn interleave(values: &[f32], nodata: Option<f64>, plan: &Plan, out: &mut [f32], mask: &mut [u8]) {
     let pixels = mask.len();
-    let bands = out.len() / pixels.max(1);
-    for (p, (pixel, ok)) in out.chunks_exact_mut(bands).zip(mask).enumerate() {
-        pixel.iter_mut().enumerate().for_each(|(b, v)| *v = values[b * pixels + p]);
-        *ok = u8::from(pixel.iter().all(|v| v.is_finite() && nodata.is_none_or(|n| n as f32 != *v)));
+    let of_file = values.len() / pixels.max(1);
+    let mut prepared = vec![0.0; plan.bands()];
+    for (p, (pixel, ok)) in out.chunks_exact_mut(plan.bands()).zip(mask).enumerate() {
+        let mut good = true;
+        for (b, value) in prepared[..of_file].iter_mut().enumerate() {
+            let found = values[b * pixels + p];
+            good &= found.is_finite() && nodata.is_none_or(|n| n as f32 != found);
+            *value = f64::from(found);
+        }
+        *ok = u8::from(good);
+        plan.apply(&mut prepared);
+        pixel.iter_mut().zip(&prepared).for_each(|(to, from)| *to = *from as f32);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Moments;
+use super::{Moments, Preparation};
 use crate::raster::Georeference;
 
 /// Version of `scene.json` and of the tensors beside it.
@@ -27,7 +27,7 @@ pub struct SceneCard {
     pub dtype: String,
     /// CRS and affine transform, as in the scene file.
     pub georeference: Georeference,
-    /// The scene file's nodata value.
+    /// The scene file's nodata value, before anything was made of its values.
     pub nodata: Option<f64>,
     /// Pixels with data in every band.
     pub valid_pixels: u64,
@@ -37,6 +37,9 @@ pub struct SceneCard {
     pub has_truth: bool,
     /// Pixels per label code; 0 is "no label". Empty without truth.
     pub class_counts: BTreeMap<u8, u64>,
+    /// What was made of the file's values.
+    #[serde(default, skip_serializing_if = "Preparation::is_none")]
+    pub preparation: Preparation,
 }
 
 /// Statistics of one band over a scene's valid pixels.

@@ -12,12 +12,16 @@
 //! and prediction windows come straight from disk, and no stage ever holds a whole scene.
 
 mod card;
+mod indices;
 mod moments;
+mod preparation;
 mod reader;
 mod writer;
 
 pub use card::{BandStatistics, SCENE_CARD_VERSION, SceneCard};
+pub use indices::{INDEX_NAMES, is_absolute};
 pub use moments::Moments;
+pub use preparation::{MissingBand, Plan, Preparation};
 pub use reader::TileReader;
 pub use writer::{TileType, TileWriter};
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::StageError;
 use crate::net::ModelConfig;
 use crate::stages::document::read_document;
+use crate::stages::tile::{Preparation, TileReader};
 
 /// Version of `model.json`.
 pub const MODEL_CARD_VERSION: &str = "s2pipe.model/1";
@@ -39,6 +40,9 @@ pub struct ModelCard {
     /// Mean Jaccard of that epoch on the hold-out blocks; absent without a hold-out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holdout_jaccard: Option<f64>,
+    /// What was made of the values of the training scenes' files: everything that differs, empty where nothing was made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preparations: Vec<Preparation>,
 }
 
 impl ModelCard {
@@ -48,6 +52,17 @@ impl ModelCard {
     /// A sentence naming the file when it is missing, damaged or of another version.
     pub fn read(dir: &Path) -> Result<Self, StageError> {
         read_document(&dir.join(MODEL_CARD_FILE), "a model description", MODEL_CARD_VERSION)
+    }
+
+    /// [`Self::preparations`] of these training scenes.
+    pub(super) fn preparations_of(tiles: &[TileReader]) -> Vec<Preparation> {
+        let mut found: Vec<Preparation> = Vec::new();
+        for preparation in tiles.iter().map(|tile| &tile.card().preparation) {
+            if !found.contains(preparation) {
+                found.push(preparation.clone());
+            }
+        }
+        if found.iter().all(Preparation::is_none) { Vec::new() } else { found }
     }
 
     /// What the network sees: `(value - mean) / std`, band by band.

@@ -103,6 +103,7 @@ impl StageKind for Train {
             patch: index.size,
             epoch: 0,
             holdout_jaccard: None,
+            preparations: ModelCard::preparations_of(&tiles),
         };
         let source = TilePatches::new(index, tiles);
         let trained = run_training(&config, &source, task)?;

@@ -22,6 +22,7 @@ mod rows;
 pub(crate) mod softmax;
 #[cfg(test)]
 mod tests;
+pub(crate) mod turn;
 
 pub use error::{DeviceError, Shortage};
 pub use gpu::{Gpu, GpuInfo, Numerics, OpenGpu, gpus};
