@@ -66,7 +66,7 @@ fn config() -> TrainConfig {
         steps_per_epoch: None,
         optimizer: OptimizerConfig::AdamW(AdamWConfig::with_lr(0.01)),
         schedule: Schedule::default(),
-        loss: LossConfig::CrossEntropy { class_weights: ClassWeights::InverseSqrt, smoothing: 0.05 },
+        loss: LossConfig::cross_entropy(ClassWeights::InverseSqrt, 0.05),
         clip: Some(1.0),
         augment: AugmentConfig { flips: true, jitter: 0.1 },
         sampling: Sampling::Shuffled,

@@ -149,7 +149,7 @@ impl Step {
 }
 
 /// Sum of two gradients of one tensor.
-fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub(super) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if a.device().is_cuda() {
         return super::cuda::pointwise::add(&a.contiguous()?, &b.contiguous()?);

@@ -15,7 +15,7 @@ use crate::net::checkpoint::{CheckpointFolder, Progress, Snapshot, Weights};
 use crate::net::config::{OptimizerConfig, TrainConfig};
 use crate::net::device::Compute;
 use crate::net::history::{Ended, EpochRecord, History};
-use crate::net::loss::CrossEntropy;
+use crate::net::loss::Criterion;
 use crate::net::rng::Rng;
 use crate::net::sampling::Sampler;
 use crate::net::segmenter::Segmenter;
@@ -29,7 +29,7 @@ const CHECKPOINT_SHARE: u32 = 10;
 pub(super) struct Session<'a> {
     config: &'a TrainConfig,
     network: &'a dyn Segmenter,
-    loss: &'a CrossEntropy,
+    loss: &'a dyn Criterion,
     hooks: &'a TrainHooks<'a>,
     loader: Loader<'a>,
     sampler: Sampler,
@@ -59,7 +59,7 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         config: &'a TrainConfig,
         compute: &Compute,
-        (network, loss): (&'a dyn Segmenter, &'a CrossEntropy),
+        (network, loss): (&'a dyn Segmenter, &'a dyn Criterion),
         source: &'a dyn PatchSource,
         hooks: &'a TrainHooks<'a>,
     ) -> Result<Self> {

@@ -1,9 +1,10 @@
 //! The parameters of the `train` kind.
 
+use super::losses::LOSS;
 use crate::spec::{Default, ParamSpec, ParamType, VariantSpec};
 use crate::stages::params::PRECISION;
 
-const fn param(name: &'static str, ty: ParamType, default: Default, doc: &'static str) -> ParamSpec {
+pub(super) const fn param(name: &'static str, ty: ParamType, default: Default, doc: &'static str) -> ParamSpec {
     ParamSpec { name, ty, default, doc }
 }
 
@@ -11,7 +12,7 @@ const fn int(min: i64, max: i64) -> ParamType {
     ParamType::Int { min, max }
 }
 
-const fn float(min: f64, max: f64) -> ParamType {
+pub(super) const fn float(min: f64, max: f64) -> ParamType {
     ParamType::Float { min, max }
 }
 
@@ -82,20 +83,6 @@ const SCHEDULES: &[VariantSpec] = &[
     },
 ];
 
-const LOSSES: &[VariantSpec] = &[VariantSpec {
-    kind: "cross_entropy",
-    params: &[
-        param(
-            "class_weights",
-            ParamType::Choice(&["none", "inverse_sqrt", "inverse"]),
-            Default::Json("\"none\""),
-            "How rare classes are made to count more.",
-        ),
-        param("smoothing", float(0.0, 0.9), Default::Json("0.0"), "Label smoothing."),
-    ],
-    doc: "Softmax cross-entropy over labelled pixels.",
-}];
-
 /// Everything under `with:` of a `train` stage.
 pub(super) static PARAMS: &[ParamSpec] = &[
     param("model", ParamType::Variant(MODELS), Default::Json("{\"kind\":\"unet\"}"), "The network."),
@@ -119,7 +106,7 @@ pub(super) static PARAMS: &[ParamSpec] = &[
         Default::Json("{\"kind\":\"cosine\"}"),
         "The course of the learning rate.",
     ),
-    param("loss", ParamType::Variant(LOSSES), Default::Json("{\"kind\":\"cross_entropy\"}"), "The loss."),
+    LOSS,
     param("clip", float(1e-6, 1e6), Default::Absent, "Greatest norm of the gradient; longer ones are shortened to it."),
     param(
         "augment",

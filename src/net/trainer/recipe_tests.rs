@@ -1,0 +1,67 @@
+//! Whole trainings with other recipes than the plain one.
+
+use std::cell::Cell;
+
+use super::tests::{DISCS, Discs, config, fingerprint_of, uninterrupted};
+use super::*;
+use crate::net::loss::LossTerm;
+use crate::net::rng::Rng;
+use crate::net::{ClassWeights, LossConfig, NetError};
+
+/// Trains with interruptions at random steps, each time going on from the checkpoint.
+fn interrupted(config: &TrainConfig, source: &Discs, seed: u64) -> Trained {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rng = Rng::new(seed);
+    for interruptions in 0.. {
+        assert!(interruptions < 100, "must get on");
+        let patience = Cell::new(1 + rng.below(8));
+        let cancelled = || {
+            patience.set(patience.get() - 1);
+            patience.get() == 0
+        };
+        match train(config, source, &TrainHooks { cancelled: &cancelled, ..TrainHooks::quiet(dir.path()) }) {
+            Ok(trained) if interruptions > 0 => return trained,
+            Err(NetError::Cancelled) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    unreachable!("a training ends")
+}
+
+/// Highest mean Jaccard on the hold-out.
+fn best(trained: &Trained) -> f64 {
+    let scores = trained.history.epochs.iter().filter_map(|epoch| epoch.holdout.as_ref());
+    scores.map(|score| score.mean_jaccard).fold(0.0, f64::max)
+}
+
+/// Trained with 1 and 2 threads, and with interruptions, a recipe gives the same bytes.
+fn is_reproducible(config: &TrainConfig) {
+    let whole = fingerprint_of(&uninterrupted(config));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert_eq!(pool.install(|| fingerprint_of(&uninterrupted(config))), whole, "one thread");
+    for seed in 0..2 {
+        assert_eq!(fingerprint_of(&interrupted(config, &DISCS, seed)), whole, "interrupted");
+    }
+}
+
+fn sum() -> LossConfig {
+    let term = |loss, weight| LossTerm { loss, weight };
+    let cross_entropy = LossConfig::cross_entropy(ClassWeights::InverseSqrt, 0.0);
+    LossConfig::Sum { terms: vec![term(cross_entropy, 1.0), term(LossConfig::Lovasz {}, 0.5)] }
+}
+
+#[test]
+fn learns_by_every_loss() {
+    let focal = r#"{"kind": "focal", "class_weights": "effective_number", "beta": 0.99, "weight_cap": 2}"#;
+    for loss in [serde_json::from_str(focal).unwrap(), LossConfig::Dice { smooth: 1.0 }, LossConfig::Lovasz {}, sum()] {
+        let trained = uninterrupted(&TrainConfig { epochs: 40, loss: loss.clone(), ..config() });
+        let losses: Vec<f64> = trained.history.epochs.iter().map(|epoch| epoch.train_loss).collect();
+        assert!(losses[39] < 0.8 * losses[0], "{loss:?}: {losses:?}");
+        assert!(best(&trained) > 0.5, "{loss:?}: {}", best(&trained));
+    }
+}
+
+#[test]
+fn a_sum_of_losses_is_reproducible() {
+    is_reproducible(&TrainConfig { loss: sum(), ..config() });
+}
