@@ -6,6 +6,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::augment::AugmentConfig;
+use super::average::AverageConfig;
 use super::loss::LossConfig;
 use super::models::ModelConfig;
 use super::optim::AdamWConfig;
@@ -40,6 +41,9 @@ pub struct TrainConfig {
     /// Highest global norm of the gradient; without it gradients are taken as they are.
     #[serde(default)]
     pub clip: Option<f64>,
+    /// Running averages of the weights, which are then what is scored and kept; without it those of the last step are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<AverageConfig>,
     /// Augmentation.
     #[serde(default)]
     pub augment: AugmentConfig,
@@ -175,6 +179,7 @@ impl TrainConfig {
         self.schedule.check()?;
         self.augment.check()?;
         self.loss.check()?;
+        self.ema.map_or(Ok(()), |ema| ema.check())?;
         let counts = source.class_pixels().len();
         let size = source.size();
         let multiple = self.model.multiple();

@@ -2,6 +2,7 @@
 //! `[batch, height, width, channel]`.
 
 pub mod augment;
+pub mod average;
 mod batches;
 mod checkpoint;
 pub mod class_weights;

@@ -17,6 +17,7 @@ mod dice;
 mod element;
 mod exponential;
 mod focal;
+mod follow;
 mod fused;
 mod gelu;
 mod group_norm;
@@ -44,6 +45,7 @@ pub use cross_entropy::{softmax_cross_entropy, softmax_cross_entropy_with_gradie
 pub use cuda::{DeviceError, Gpu, GpuInfo, Numerics, OpenGpu, gpus};
 pub use dice::{dice_loss, dice_loss_with_gradient};
 pub use focal::{focal_loss, focal_loss_with_gradient};
+pub(crate) use follow::follow;
 pub use gelu::gelu;
 pub use group_norm::group_norm;
 pub use lovasz::{lovasz_softmax, lovasz_softmax_with_gradient};

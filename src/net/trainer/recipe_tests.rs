@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::tests::{DISCS, Discs, config, fingerprint_of, uninterrupted};
 use super::*;
+use crate::net::average::AverageConfig;
 use crate::net::loss::LossTerm;
 use crate::net::rng::Rng;
 use crate::net::{ClassWeights, LossConfig, NetError};
@@ -64,4 +65,27 @@ fn learns_by_every_loss() {
 #[test]
 fn a_sum_of_losses_is_reproducible() {
     is_reproducible(&TrainConfig { loss: sum(), ..config() });
+}
+
+#[test]
+fn averages_are_what_is_scored_and_kept() {
+    let averaged = |decay| TrainConfig { epochs: 6, ema: Some(AverageConfig { decay }), ..config() };
+    let plain = uninterrupted(&TrainConfig { epochs: 6, ..config() });
+    // Averages that keep nothing are the weights.
+    assert_eq!(fingerprint_of(&uninterrupted(&averaged(0.0))), fingerprint_of(&plain));
+    let trained = uninterrupted(&averaged(0.9));
+    let losses = |t: &Trained| t.history.epochs.iter().map(|e| e.train_loss).collect::<Vec<_>>();
+    assert_eq!(losses(&trained), losses(&plain), "training itself goes on with the weights");
+    assert_ne!(trained.history.epochs[5].holdout, plain.history.epochs[5].holdout);
+    // Without a hold-out the last averages are kept.
+    let dir = tempfile::tempdir().unwrap();
+    let unscored = Discs { holdout: 0, ..DISCS };
+    let last =
+        |config: &TrainConfig| fingerprint_of(&train(config, &unscored, &TrainHooks::quiet(dir.path())).unwrap()).0;
+    assert_ne!(last(&averaged(0.9)), last(&TrainConfig { epochs: 6, ..config() }));
+}
+
+#[test]
+fn averages_are_reproducible() {
+    is_reproducible(&TrainConfig { epochs: 5, ema: Some(AverageConfig { decay: 0.9 }), ..config() });
 }

@@ -81,6 +81,7 @@ pub(super) fn config() -> TrainConfig {
         schedule: Schedule::default(),
         loss: LossConfig::cross_entropy(ClassWeights::InverseSqrt, 0.05),
         clip: Some(1.0),
+        ema: None,
         augment: AugmentConfig { flips: true, jitter: 0.1 },
         sampling: Sampling::Shuffled,
         evaluate_every: 1,

@@ -109,6 +109,17 @@ pub(super) static PARAMS: &[ParamSpec] = &[
     LOSS,
     param("clip", float(1e-6, 1e6), Default::Absent, "Greatest norm of the gradient; longer ones are shortened to it."),
     param(
+        "ema",
+        ParamType::Object(&[param(
+            "decay",
+            float(0.0, 0.999_999),
+            Default::Json("0.999"),
+            "What of the average a step leaves in it; less in the first steps.",
+        )]),
+        Default::Absent,
+        "Exponential moving averages of the weights, scored and kept instead of the weights themselves.",
+    ),
+    param(
         "augment",
         ParamType::Object(&[
             param("flips", ParamType::Bool, Default::Json("true"), "The eight flips and rotations."),
