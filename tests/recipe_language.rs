@@ -6,7 +6,7 @@ use std::path::Path;
 
 use s2pipe::net::TrainConfig;
 use s2pipe::spec::{Diagnostics, Pipeline, parse};
-use s2pipe::stages::registry;
+use s2pipe::stages::{advice, registry};
 use serde_json::{Map, Value, json};
 
 /// A pipeline whose stage `train` has these settings, a line each.
@@ -59,4 +59,18 @@ fn every_wrong_recipe_is_explained_as_in_its_snapshot() {
     insta::with_settings!({
         snapshot_path => "spec/snapshots", prepend_module_to_snapshot => false, omit_expression => true,
     }, { insta::assert_snapshot!("recipe-wrong", told.join("\n")) });
+}
+
+#[test]
+fn rare_classes_that_count_twice_over_are_warned_of() {
+    let advice = |settings: &str| advice(&pipeline(settings).unwrap_or_else(|problems| panic!("{problems}")));
+    let balanced = "sampling: class_balanced\n";
+    assert_eq!(advice("epochs: 3"), [] as [&str; 0]);
+    assert_eq!(advice(balanced), [] as [&str; 0]);
+    assert_eq!(advice("loss: { class_weights: inverse }"), [] as [&str; 0]);
+    let terms = "loss: { kind: sum, terms: [{ loss: { kind: focal, class_weights: inverse } }] }";
+    for loss in ["loss: { class_weights: inverse_sqrt }", terms] {
+        let told = advice(&format!("{balanced}{loss}"));
+        assert!(told.len() == 1 && told[0].starts_with("train: rare classes count twice over"), "{told:?}");
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 
-use super::tests::{DISCS, Discs, config, fingerprint_of, uninterrupted};
+use super::tests::{DISCS, Discs, SIZE, config, fingerprint_of, uninterrupted};
 use super::*;
 use crate::net::average::AverageConfig;
 use crate::net::loss::LossTerm;
 use crate::net::rng::Rng;
-use crate::net::{ClassWeights, LossConfig, NetError};
+use crate::net::sampling::Sampling;
+use crate::net::{ClassWeights, LossConfig, NetError, Part};
 
 /// Trains with interruptions at random steps, each time going on from the checkpoint.
 fn interrupted(config: &TrainConfig, source: &Discs, seed: u64) -> Trained {
@@ -88,4 +89,22 @@ fn averages_are_what_is_scored_and_kept() {
 #[test]
 fn averages_are_reproducible() {
     is_reproducible(&TrainConfig { epochs: 5, ema: Some(AverageConfig { decay: 0.9 }), ..config() });
+}
+
+#[test]
+fn class_balanced_sampling_is_reproducible_and_another_choice() {
+    let balanced = TrainConfig { sampling: Sampling::ClassBalanced, steps_per_epoch: Some(4), ..config() };
+    is_reproducible(&balanced);
+    let shuffled = TrainConfig { sampling: Sampling::Shuffled, ..balanced.clone() };
+    assert_ne!(fingerprint_of(&uninterrupted(&balanced)).0, fingerprint_of(&uninterrupted(&shuffled)).0);
+}
+
+#[test]
+fn a_source_counts_the_pixels_of_its_patches() {
+    let counts = DISCS.patch_pixels(3).unwrap();
+    let (mut bands, mut labels) = (vec![0.0; SIZE * SIZE * 2], vec![0; SIZE * SIZE]);
+    DISCS.read(Part::Train, 3, &mut bands, &mut labels).unwrap();
+    let expected: Vec<u64> =
+        (0..3).map(|class| labels.iter().filter(|label| **label == class).count() as u64).collect();
+    assert_eq!((counts.iter().sum::<u64>(), counts), ((SIZE * SIZE - 1) as u64, expected));
 }

@@ -18,7 +18,7 @@ use crate::net::device::Compute;
 use crate::net::history::{Ended, EpochRecord, History, HoldoutScore};
 use crate::net::loss::Criterion;
 use crate::net::rng::Rng;
-use crate::net::sampling::Sampler;
+use crate::net::sampling::{Sampler, Sampling, class_balanced_weights};
 use crate::net::segmenter::Segmenter;
 use crate::net::source::{Part, PatchSource};
 use crate::net::{NetError, Result};
@@ -69,7 +69,12 @@ impl<'a> Session<'a> {
         let rng = Rng::new(config.seed).fork("training");
         let batch = config.batch.patches();
         let samples = config.samples_per_epoch(source.train_len());
-        let sampler = Sampler::new(config.sampling, source.train_len(), samples, |i| source.weight(i), &rng)?;
+        let balanced = match config.sampling {
+            Sampling::ClassBalanced => Some(balanced(source)?),
+            Sampling::Shuffled | Sampling::Weighted => None,
+        };
+        let weight = |i: usize| balanced.as_ref().map_or_else(|| source.weight(i), |weights| weights[i]);
+        let sampler = Sampler::new(config.sampling, source.train_len(), samples, weight, &rng)?;
         let OptimizerConfig::AdamW(adamw) = config.optimizer;
         let feed = Feed::new(compute, source, config.classes)?;
         let on_device = feed.on_device();
@@ -323,6 +328,12 @@ impl<'a> Session<'a> {
     fn steps_done(&self) -> usize {
         self.progress.epochs_done * self.steps_per_epoch + self.progress.steps_done
     }
+}
+
+/// Weights of the training patches by which every class is drawn as often.
+fn balanced(source: &dyn PatchSource) -> Result<Vec<f32>> {
+    let patches = (0..source.train_len()).map(|index| source.patch_pixels(index)).collect::<Result<Vec<_>>>()?;
+    Ok(class_balanced_weights(&patches))
 }
 
 /// Tells this training from any other: configuration, shapes of the network, and the data by its sizes, weights, class

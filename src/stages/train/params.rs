@@ -135,9 +135,10 @@ pub(super) static PARAMS: &[ParamSpec] = &[
     ),
     param(
         "sampling",
-        ParamType::Choice(&["shuffled", "weighted"]),
+        ParamType::Choice(&["shuffled", "weighted", "class_balanced"]),
         Default::Json("\"shuffled\""),
-        "Every patch once an epoch, or drawn by weight so that rare classes are seen more often.",
+        "Every patch once an epoch; or drawn by weight, so that rare classes are seen more often; or so that patches of \
+         every class are drawn as often.",
     ),
     param("evaluate_every", int(1, 100_000), Default::Json("1"), "Score on the hold-out after every so many epochs."),
     PRECISION,
