@@ -157,6 +157,7 @@ mod gpu {
             schedule: Schedule::Constant,
             loss: LossConfig::default(),
             clip: None,
+            ema: None,
             augment: AugmentConfig { flips: true, jitter: 0.0 },
             sampling: Sampling::Shuffled,
             evaluate_every: 1,

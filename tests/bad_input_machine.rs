@@ -65,6 +65,7 @@ fn settings_that_do_not_fit() {
     refused("patches.size=34", &["no multiple of 4", "32 or 36 px"]);
     refused("train.model.depth=6", &["no multiple of 64"]);
     refused("train.optimizer.betas=[0.9]", &["two moments", "[0.9, 0.999]"]);
+    refused("train.loss={class_weights: effective_number}", &["effective_number needs `beta`", "1 / (1 - beta)"]);
     refused("predict.overlap=40", &["more than half", "at most 32"]);
     refused("predict.window=98", &["no multiple of 4", "windows of 100 px"]);
     refused("classes.0={name: nothing, color: red}", &["0 cannot be a class"]);

@@ -115,6 +115,15 @@ fn dice() {
 }
 
 #[test]
+fn focal() {
+    for size in SIZES {
+        let weights: Vec<f32> = (0..size.1).map(|c| (c % 3) as f32 + 0.25).collect();
+        check("focal", &|x, t| ops::focal_loss(x, t, None, 2.0), size, 0);
+        check("weighted focal", &|x, t| ops::focal_loss(x, t, Some(&weights), 0.5), size, 0);
+    }
+}
+
+#[test]
 fn lovasz() {
     for size in SIZES {
         // Errors that are equal but for their last digit may be sorted in the other order.
@@ -137,10 +146,11 @@ fn equal_errors_count_in_the_order_of_the_pixels() {
     assert_eq!(far(&found, &expected, 1e-5), 0);
 }
 
-const LOSSES: [fn(&Tensor, &Tensor) -> Result<Tensor>; 3] = [
+const LOSSES: [fn(&Tensor, &Tensor) -> Result<Tensor>; 4] = [
     |x, t| ops::softmax_cross_entropy(x, t, None, 0.1),
     |x, t| ops::dice_loss(x, t, None, 1.0),
     |x, t| ops::lovasz_softmax(x, t),
+    |x, t| ops::focal_loss(x, t, None, 2.0),
 ];
 
 #[test]
@@ -202,6 +212,17 @@ fn cross_entropy_with_its_gradient_equals_that_of_the_operator() {
     let (loss, gradient) = ops::softmax_cross_entropy_with_gradient(&logits, &targets, None, 0.1).unwrap();
     assert_eq!((loss.dtype(), gradient.dtype()), (DType::F32, DType::BF16));
     assert_eq!((numbers(&loss)[0], numbers(&gradient)), operator);
+}
+
+#[test]
+fn a_weighted_sum_is_that_of_the_cpu() {
+    let Some(gpu) = cuda_device::open() else { return };
+    let terms = |device: &Device| {
+        [(1.0, 1), (0.5, 2), (3.0, 3)]
+            .map(|(weight, seed)| (weight, random(seed, &[2, 5, 7]).to_device(device).unwrap()))
+    };
+    let expected = ops::weighted_sum(&terms(&Device::Cpu)).unwrap();
+    assert_eq!(numbers(&ops::weighted_sum(&terms(&gpu.device())).unwrap()), numbers(&expected));
 }
 
 #[test]

@@ -277,6 +277,57 @@ fn dice() {
 }
 
 #[test]
+fn focal() {
+    for (classes, weights, gamma) in [
+        (6, None, 2.0),
+        (2, Some(vec![0.3, 2.0]), 0.5),
+        (3, Some(vec![0.0, 2.0, 1.0]), 1.0),
+        (6, None, 0.0),
+        (1, None, 2.0),
+    ] {
+        let targets = labels(classes);
+        let f = |v: &[Tensor]| ops::focal_loss(&v[0], &targets, weights.as_deref(), gamma);
+        check("focal_loss", f, &[random(1, &[2, 3, 5, classes.into()])]);
+        check("30 * focal_loss", |v| f(v)? * 30.0, &[random(1, &[2, 3, 5, classes.into()])]);
+    }
+}
+
+#[test]
+fn focal_loss_of_pixels_that_are_right_is_0_and_of_those_that_are_wrong_finite() {
+    // More certain than the type can tell from 1; for a gamma below 1 the second power of the slope is then infinite.
+    for (target, gamma) in [(0u8, 0.5), (0, 2.0), (1, 0.5), (1, 2.0)] {
+        for dtype in [DType::F32, DType::F64] {
+            let logits = Tensor::new(&[[1000.0f64, 0.0]], &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let targets = Tensor::new(&[target], &Device::Cpu).unwrap();
+            let (loss, gradient) = both(|x| ops::focal_loss(x, &targets, None, gamma), &logits);
+            let expected = if target == 0 { (0.0, [0.0, 0.0]) } else { (1000.0, [1.0, -1.0]) };
+            assert_eq!((loss, gradient), (expected.0, expected.1.to_vec()), "{target} {gamma} {dtype:?}");
+        }
+    }
+}
+
+#[test]
+fn losses_with_their_gradient_have_the_bits_of_the_operators() {
+    let (logits, targets) = (random(1, &[2, 3, 5, 6]), labels(6));
+    let weights = [1.0, 0.5, 3.0, 0.0, 1.0, 2.0].as_slice();
+    type Pair = Result<(Tensor, Tensor)>;
+    let same = |found: Pair, operator: &dyn Fn(&Tensor) -> Result<Tensor>| {
+        let (loss, gradient) = found.unwrap();
+        let gradient = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!((loss.to_scalar::<f64>().unwrap(), gradient), both(operator, &logits));
+    };
+    let x = &logits;
+    same(ops::softmax_cross_entropy_with_gradient(x, &targets, Some(weights), 0.1), &|x| {
+        ops::softmax_cross_entropy(x, &targets, Some(weights), 0.1)
+    });
+    same(ops::focal_loss_with_gradient(x, &targets, Some(weights), 1.5), &|x| {
+        ops::focal_loss(x, &targets, Some(weights), 1.5)
+    });
+    same(ops::dice_loss_with_gradient(x, &targets, None, 1.0), &|x| ops::dice_loss(x, &targets, None, 1.0));
+    same(ops::lovasz_softmax_with_gradient(x, &targets), &|x| ops::lovasz_softmax(x, &targets));
+}
+
+#[test]
 fn lovasz_softmax() {
     for classes in [6, 2, 3, 1] {
         let targets = labels(classes);
@@ -302,6 +353,7 @@ fn overlap_losses_without_labels_or_choice_are_zero() {
     let logits = random(1, &[1, 2, 2, 3]);
     let unlabelled = Tensor::from_vec(vec![IGNORE; 4], (1, 2, 2), &Device::Cpu).unwrap();
     assert!(all_zero(both(|x| ops::dice_loss(x, &unlabelled, None, 0.0), &logits)));
+    assert!(all_zero(both(|x| ops::focal_loss(x, &unlabelled, None, 2.0), &logits)));
     assert!(all_zero(both(|x| ops::lovasz_softmax(x, &unlabelled), &logits)));
     let ones = Tensor::from_vec(vec![1u8; 4], (1, 2, 2), &Device::Cpu).unwrap();
     assert!(all_zero(both(|x| ops::dice_loss(x, &ones, Some(&[1.0, 0.0, 1.0]), 1.0), &logits)));
@@ -328,9 +380,10 @@ fn overlap_losses_of_equal_errors_are_known() {
 #[test]
 fn losses_see_what_is_no_number_at_labelled_pixels_alone() {
     let targets = Tensor::from_vec(vec![0u8, IGNORE, 1], (1, 1, 3), &Device::Cpu).unwrap();
-    let losses: [fn(&Tensor, &Tensor) -> Result<Tensor>; 3] = [
+    let losses: [fn(&Tensor, &Tensor) -> Result<Tensor>; 4] = [
         |x, t| ops::softmax_cross_entropy(x, t, None, 0.1),
         |x, t| ops::dice_loss(x, t, None, 1.0),
+        |x, t| ops::focal_loss(x, t, None, 2.0),
         |x, t| ops::lovasz_softmax(x, t),
     ];
     for (i, loss) in losses.iter().enumerate() {
@@ -356,10 +409,11 @@ fn f32_losses_are_near_those_of_f64() {
     let logits = random(1, &[2, 60, 50, 7]).affine(5.0, 0.0).unwrap();
     let targets: Vec<u8> = (0..6000u32).map(|i| if i % 11 == 3 { IGNORE } else { (i * i % 6) as u8 }).collect();
     let targets = Tensor::from_vec(targets, (2, 60, 50), &Device::Cpu).unwrap();
-    let losses: [fn(&Tensor, &Tensor) -> Result<Tensor>; 4] = [
+    let losses: [fn(&Tensor, &Tensor) -> Result<Tensor>; 5] = [
         |x, t| ops::softmax_cross_entropy(x, t, None, 0.0),
         |x, t| ops::softmax_cross_entropy(x, t, Some(&[1.0, 0.5, 3.0, 0.0, 1.0, 2.0, 1.0]), 0.1),
         |x, t| ops::dice_loss(x, t, None, 1.0),
+        |x, t| ops::focal_loss(x, t, None, 2.0),
         |x, t| ops::lovasz_softmax(x, t),
     ];
     for (i, loss) in losses.iter().enumerate() {
@@ -384,6 +438,10 @@ fn overlap_losses_refuse_what_does_not_fit() {
         ("dice_loss: needs 3 class weights", ops::dice_loss(&logits, &targets([0, 1]), Some(&[1.0]), 1.0)),
         ("dice_loss: smooth must be", ops::dice_loss(&logits, &targets([0, 1]), None, -1.0)),
         ("dice_loss: smooth must be", ops::dice_loss(&logits, &targets([0, 1]), None, f32::NAN)),
+        ("focal_loss: a target is 7", ops::focal_loss(&logits, &targets([0, 7]), None, 1.0)),
+        ("focal_loss: needs 3 class weights", ops::focal_loss(&logits, &targets([0, 1]), Some(&[1.0]), 1.0)),
+        ("focal_loss: gamma must be", ops::focal_loss(&logits, &targets([0, 1]), None, -0.5)),
+        ("focal_loss: gamma must be", ops::focal_loss(&logits, &targets([0, 1]), None, f32::INFINITY)),
         ("lovasz_softmax: a target is 3", ops::lovasz_softmax(&logits, &targets([3, 0]))),
         ("lovasz_softmax: targets are", ops::lovasz_softmax(&logits, &logits)),
     ] {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use candle_core::{DType, Device, Tensor, Var};
+use s2pipe::net::IGNORE;
 use s2pipe::net::ops::{self, Conv2dConfig};
 use s2pipe::net::rng::Rng;
 
@@ -327,5 +328,30 @@ fn operands_that_do_not_fit_are_refused_by_name() {
     for (i, (name, result)) in cases.into_iter().enumerate() {
         let error = result.unwrap_err().to_string();
         assert!(error.contains(name), "case {i}: {error}");
+    }
+}
+
+#[test]
+fn focal_loss_equals_its_formula() {
+    let (pixels, classes) = (37, 5);
+    let logits = random(4, pixels * classes);
+    let targets: Vec<u8> = (0..pixels as u8).map(|i| if i % 6 == 4 { IGNORE } else { i % 4 }).collect();
+    let weights = [0.5f32, 2.0, 0.0, 1.0, 7.0];
+    for gamma in [0.0f32, 0.5, 1.0, 2.0, 5.0] {
+        let (mut sum, mut norm) = (0.0, 0.0);
+        for (row, target) in logits.chunks(classes).zip(&targets).filter(|(_, target)| **target != IGNORE) {
+            let weight = f64::from(weights[usize::from(*target)]);
+            let total: f64 = row.iter().map(|x| x.exp()).sum();
+            let q = row[usize::from(*target)].exp() / total;
+            sum += weight * (1.0 - q).powf(f64::from(gamma)) * -q.ln();
+            norm += weight;
+        }
+        let targets = Tensor::from_vec(targets.clone(), pixels, &Device::Cpu).unwrap();
+        let logits = tensor(&logits, &[pixels, classes]);
+        assert_close(&ops::focal_loss(&logits, &targets, Some(&weights), gamma).unwrap(), &[sum / norm]);
+        if gamma == 0.0 {
+            let cross_entropy = ops::softmax_cross_entropy(&logits, &targets, Some(&weights), 0.0).unwrap();
+            assert_close(&cross_entropy, &[sum / norm]);
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::args::{CacheDir, PipelineArgs};
 use super::failure::Failure;
 use crate::engine::{Cache, Graph, Registry};
 use crate::spec::{Override, Pipeline, find_pipeline, load};
-use crate::stages::registry;
+use crate::stages::{advice, registry};
 
 /// A checked pipeline and the kinds that it uses.
 pub(super) struct Project {
@@ -25,6 +25,11 @@ impl Project {
         let registry = registry();
         let pipeline = load(&file, &overrides, &registry.specs())?;
         Ok(Self { pipeline, registry })
+    }
+
+    /// Warns of what is allowed in the pipeline and yet probably not meant.
+    pub(super) fn warn(&self) {
+        advice(&self.pipeline).iter().for_each(|sentence| tracing::warn!("{sentence}"));
     }
 
     /// Splits the pipeline into tasks.

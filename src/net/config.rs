@@ -6,6 +6,8 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::augment::AugmentConfig;
+use super::average::AverageConfig;
+use super::loss::LossConfig;
 use super::models::ModelConfig;
 use super::optim::AdamWConfig;
 use super::sampling::Sampling;
@@ -39,6 +41,9 @@ pub struct TrainConfig {
     /// Highest global norm of the gradient; without it gradients are taken as they are.
     #[serde(default)]
     pub clip: Option<f64>,
+    /// Running averages of the weights, which are then what is scored and kept; without it those of the last step are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<AverageConfig>,
     /// Augmentation.
     #[serde(default)]
     pub augment: AugmentConfig,
@@ -162,55 +167,6 @@ pub enum OptimizerConfig {
     AdamW(AdamWConfig),
 }
 
-/// The loss.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum LossConfig {
-    /// Softmax cross-entropy over the labelled pixels.
-    CrossEntropy {
-        /// Weight of a class's pixels.
-        #[serde(default)]
-        class_weights: ClassWeights,
-        /// Label smoothing, in `[0, 1)`.
-        #[serde(default)]
-        smoothing: f32,
-    },
-}
-
-impl Default for LossConfig {
-    fn default() -> Self {
-        Self::CrossEntropy { class_weights: ClassWeights::None, smoothing: 0.0 }
-    }
-}
-
-/// How rare classes are made to count more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClassWeights {
-    /// Every pixel counts the same.
-    #[default]
-    None,
-    /// One over the root of the class's pixels in training.
-    InverseSqrt,
-    /// One over the class's pixels in training: every class weighs the same.
-    Inverse,
-}
-
-impl ClassWeights {
-    /// Weights by class index from the classes' pixel counts in training, scaled to mean 1 over the classes that occur.
-    /// A class that does not occur gets 1. `None` for equal weights.
-    pub fn weights(self, pixels: &[u64]) -> Option<Vec<f32>> {
-        let raw: fn(f64) -> f64 = match self {
-            Self::None => return None,
-            Self::InverseSqrt => |n| 1.0 / n.sqrt(),
-            Self::Inverse => |n| 1.0 / n,
-        };
-        let present = pixels.iter().filter(|&&n| n > 0);
-        let mean = present.clone().map(|&n| raw(n as f64)).sum::<f64>() / present.count().max(1) as f64;
-        Some(pixels.iter().map(|&n| if n > 0 { (raw(n as f64) / mean) as f32 } else { 1.0 }).collect())
-    }
-}
-
 impl TrainConfig {
     /// Checks every value by itself and against the data.
     ///
@@ -222,7 +178,8 @@ impl TrainConfig {
         adamw.check()?;
         self.schedule.check()?;
         self.augment.check()?;
-        let LossConfig::CrossEntropy { smoothing, .. } = self.loss;
+        self.loss.check()?;
+        self.ema.map_or(Ok(()), |ema| ema.check())?;
         let counts = source.class_pixels().len();
         let size = source.size();
         let multiple = self.model.multiple();
@@ -238,8 +195,6 @@ impl TrainConfig {
             "steps_per_epoch is 1 or more, found 0".into()
         } else if self.evaluate_every == 0 {
             "evaluate_every is 1 or more, found 0".into()
-        } else if !(0.0..1.0).contains(&smoothing) {
-            format!("loss.smoothing is from 0 to below 1, found {smoothing}")
         } else if let Some(clip) = self.clip.filter(|c| !(*c > 0.0 && c.is_finite())) {
             format!("clip is above 0, found {clip}")
         } else if size == 0 || !size.is_multiple_of(multiple) {
@@ -263,19 +218,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn class_weights_have_mean_1_over_what_occurs() {
-        assert_eq!(ClassWeights::None.weights(&[1, 2]), None);
-        // 1/10 : 1/5 : - : 1/1, mean 13/30.
-        let roots = ClassWeights::InverseSqrt.weights(&[100, 25, 0, 1]).unwrap();
-        let expected = [0.1, 0.2, 13.0 / 30.0, 1.0].map(|w| w * 30.0 / 13.0);
-        for (weight, expected) in roots.iter().zip(expected) {
-            assert!((f64::from(*weight) - expected).abs() < 1e-6, "{roots:?}");
-        }
-        assert_eq!(ClassWeights::Inverse.weights(&[30, 10]).unwrap(), [0.5, 1.5]);
-        assert_eq!(ClassWeights::Inverse.weights(&[0, 0]).unwrap(), [1.0, 1.0]);
-    }
-
-    #[test]
     fn reads_the_form_of_the_yaml() {
         let text = r#"{"kind": "adamw", "lr": 2e-3, "weight_decay": 0.01}"#;
         let OptimizerConfig::AdamW(adamw) = serde_json::from_str(text).unwrap();
@@ -284,9 +226,6 @@ mod tests {
         assert_eq!(serde_json::from_str::<OptimizerConfig>(&written).unwrap(), OptimizerConfig::AdamW(adamw));
         let text = r#"{"kind": "adamw", "lr": 2e-3, "momentum": 0.9}"#;
         assert!(serde_json::from_str::<OptimizerConfig>(text).is_err());
-        let text = r#"{"kind": "cross_entropy", "class_weights": "inverse_sqrt"}"#;
-        let LossConfig::CrossEntropy { class_weights, smoothing } = serde_json::from_str(text).unwrap();
-        assert_eq!((class_weights, smoothing), (ClassWeights::InverseSqrt, 0.0));
     }
 
     #[test]

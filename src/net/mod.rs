@@ -2,8 +2,10 @@
 //! `[batch, height, width, channel]`.
 
 pub mod augment;
+pub mod average;
 mod batches;
 mod checkpoint;
+pub mod class_weights;
 pub mod config;
 mod confusion;
 mod device;
@@ -24,10 +26,11 @@ mod types;
 mod values;
 pub mod weights;
 
-pub use config::{ClassWeights, LossConfig, OptimizerConfig, TrainConfig};
+pub use class_weights::ClassWeights;
+pub use config::{OptimizerConfig, TrainConfig};
 pub use device::{Compute, GpuUse, Wanted, describe_gpus};
 pub use history::{Ended, EpochRecord, History, HoldoutScore};
-pub use loss::CrossEntropy;
+pub use loss::{Criterion, CrossEntropy, LossConfig};
 pub use models::{Model, ModelConfig, UNetConfig};
 pub use ops::Buffers;
 #[cfg(feature = "cuda")]

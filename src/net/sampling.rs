@@ -15,6 +15,9 @@ pub enum Sampling {
     Shuffled,
     /// Draws with replacement, each patch in proportion to its weight.
     Weighted,
+    /// Draws with replacement: each time every class that occurs is as likely, then a patch in proportion to the pixels of
+    /// that class in it (class-aware sampling; Shen, Lin, Huang 2016).
+    ClassBalanced,
 }
 
 /// The orders of all epochs: pure functions of seed and epoch.
@@ -44,7 +47,7 @@ impl Sampler {
         }
         let cumulative = match sampling {
             Sampling::Shuffled => Vec::new(),
-            Sampling::Weighted => cumulative_weights(patches, weight)?,
+            Sampling::Weighted | Sampling::ClassBalanced => cumulative_weights(patches, weight)?,
         };
         Ok(Self { rng: rng.fork("order"), patches, per_epoch, cumulative })
     }
@@ -85,6 +88,15 @@ impl Sampler {
             })
             .collect()
     }
+}
+
+/// Weights of patches for [`Sampling::ClassBalanced`], from the labelled pixels of each class in each patch:
+/// `sum_c n[c] / N[c]` over the classes that occur, `N` the sum of `n` over all patches. A patch without a label has none.
+pub(crate) fn class_balanced_weights(patches: &[Vec<u64>]) -> Vec<f32> {
+    let classes = patches.first().map_or(0, Vec::len);
+    let totals: Vec<u64> = (0..classes).map(|class| patches.iter().map(|n| n[class]).sum()).collect();
+    let share = |(n, total): (&u64, &u64)| if *total > 0 { *n as f64 / *total as f64 } else { 0.0 };
+    patches.iter().map(|n| n.iter().zip(&totals).map(share).sum::<f64>() as f32).collect()
 }
 
 fn cumulative_weights(patches: usize, weight: impl Fn(usize) -> f32) -> Result<Vec<f64>> {
@@ -150,6 +162,25 @@ mod tests {
         assert_eq!((counts[0], counts[3]), (0, 0));
         assert!((9_500..10_500).contains(&counts[1]), "{counts:?}");
         assert_ne!(sampler.epoch(0), sampler.epoch(1));
+    }
+
+    #[test]
+    fn class_balanced_draws_every_class_as_often() {
+        // Class 0 has a hundred pixels in ten patches, class 1 one in one, class 3 three in two; class 2 does not occur.
+        let mut patches = vec![vec![10, 0, 0, 0]; 10];
+        patches.extend([vec![0, 1, 0, 0], vec![0, 0, 0, 2], vec![0, 0, 0, 1], vec![0; 4]]);
+        let weights = class_balanced_weights(&patches);
+        let drawn = |range: std::ops::Range<usize>| weights[range].iter().sum::<f32>();
+        for of_class in [drawn(0..10), drawn(10..11), drawn(11..13)] {
+            assert!((of_class - 1.0).abs() < 1e-6, "{weights:?}");
+        }
+        assert!((weights[11] - 2.0 * weights[12]).abs() < 1e-6 && weights[13] == 0.0);
+        // Where patches are mixed, rare classes are seen more often than before, as far as that goes.
+        let mixed = [vec![90, 10], vec![100, 0], vec![100, 0], vec![100, 0]];
+        let weights = class_balanced_weights(&mixed);
+        let seen = |class: usize| mixed.iter().zip(&weights).map(|(n, w)| n[class] as f32 * w).sum::<f32>();
+        assert!(seen(1) / seen(0) > 2.0 * 10.0 / 390.0, "{} {}", seen(0), seen(1));
+        assert!(class_balanced_weights(&[]).is_empty());
     }
 
     #[test]

@@ -51,6 +51,25 @@ pub trait PatchSource: Sync {
     fn weight(&self, _index: usize) -> f32 {
         1.0
     }
+
+    /// Labelled pixels of every class in a training patch, by class index, for `sampling: class_balanced`.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    fn patch_pixels(&self, index: usize) -> Result<Vec<u64>> {
+        count_pixels(self, index)
+    }
+}
+
+/// Labelled pixels of every class in training patch `index`, by reading it.
+fn count_pixels(source: &(impl PatchSource + ?Sized), index: usize) -> Result<Vec<u64>> {
+    let (pixels, classes) = (source.size() * source.size(), source.class_pixels().len());
+    let (mut bands, mut labels) = (vec![0.0; pixels * source.bands()], vec![0; pixels]);
+    source.read(Part::Train, index, &mut bands, &mut labels)?;
+    check_patch(Part::Train, index, classes, &bands, &labels)?;
+    let mut counts = vec![0; classes];
+    labels.iter().filter(|label| **label != IGNORE).for_each(|label| counts[usize::from(*label)] += 1);
+    Ok(counts)
 }
 
 /// Refuses a patch that would quietly spoil the training, and counts its labelled pixels.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::Registry;
 
+mod advice;
 pub mod compare;
 mod device;
 mod difference;
@@ -21,6 +22,7 @@ pub mod synth;
 pub mod tile;
 pub mod train;
 
+pub use advice::advice;
 pub use difference::difference;
 
 /// Every stage kind that this program knows.

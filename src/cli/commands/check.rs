@@ -8,6 +8,7 @@ use crate::cli::project::Project;
 /// Checks a pipeline, splits it into tasks, and says how many there are.
 pub(in crate::cli) fn check(args: &PipelineArgs) -> Result<(), Failure> {
     let project = Project::load(args)?;
+    project.warn();
     let graph = project.graph()?;
     let variants = match graph.stages.iter().map(|s| s.variants.len()).max() {
         None | Some(0) => String::new(),

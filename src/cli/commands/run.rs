@@ -15,6 +15,7 @@ use crate::engine::{self, Cancel, DeviceChoice, EngineError, PlanError, RunOptio
 pub(in crate::cli) fn run(args: &RunArgs, verbosity: &Verbosity) -> Result<(), Failure> {
     let device = read_device(&args.device.device)?;
     let project = Project::load(&args.pipeline)?;
+    project.warn();
     let graph = project.graph()?;
     let cache = project.cache(&args.cache)?;
     guard(&project, &graph, &cache)?;

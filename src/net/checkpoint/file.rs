@@ -12,7 +12,7 @@ use crate::net::optim::Moments;
 use crate::net::segmenter::Segmenter;
 
 /// Changes with every change of form or meaning.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// Names of the tensors: parameters and buffers in their order, under the network's names.
 struct Names {
@@ -105,8 +105,11 @@ fn tensors_of<'a>(names: &Names, snapshot: &'a Snapshot<'_>) -> Vec<(String, Fla
     if let Some(best) = snapshot.best {
         add_weights("best", best);
     }
-    add("adamw-first", &names.parameters, &mut snapshot.moments.iter().map(|m| m.first.as_slice()));
-    add("adamw-second", &names.parameters, &mut snapshot.moments.iter().map(|m| m.second.as_slice()));
+    if let Some(average) = &snapshot.average {
+        add_weights("average", average);
+    }
+    add("first-moment", &names.parameters, &mut snapshot.moments.iter().map(|m| m.first.as_slice()));
+    add("second-moment", &names.parameters, &mut snapshot.moments.iter().map(|m| m.second.as_slice()));
     tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
     tensors
 }
@@ -162,11 +165,13 @@ fn saved(file: &SafeTensors<'_>, names: &Names, progress: Progress) -> Result<Sa
             buffers: list(&format!("{kind}-buffer"), &names.buffers)?,
         })
     };
-    let first = list("adamw-first", &names.parameters)?;
-    let second = list("adamw-second", &names.parameters)?;
+    let first = list("first-moment", &names.parameters)?;
+    let second = list("second-moment", &names.parameters)?;
     let moments = first.into_iter().zip(second).map(|(first, second)| Moments { first, second }).collect();
     let best = progress.best.is_some().then(|| weights("best")).transpose()?;
-    Ok(Saved { progress, weights: weights("last")?, moments, best })
+    let averaged = file.names().iter().any(|name| name.starts_with("average/"));
+    let average = averaged.then(|| weights("average")).transpose()?;
+    Ok(Saved { progress, weights: weights("last")?, moments, best, average })
 }
 
 fn values(file: &SafeTensors<'_>, name: &str, len: usize) -> Result<Vec<f32>, String> {

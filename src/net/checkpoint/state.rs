@@ -80,6 +80,8 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) weights: Weights,
     pub(crate) moments: &'a [Moments],
     pub(crate) best: Option<&'a Weights>,
+    /// Running averages of the weights.
+    pub(crate) average: Option<Weights>,
 }
 
 /// A state that was read.
@@ -89,4 +91,5 @@ pub(crate) struct Saved {
     pub(crate) weights: Weights,
     pub(crate) moments: Vec<Moments>,
     pub(crate) best: Option<Weights>,
+    pub(crate) average: Option<Weights>,
 }

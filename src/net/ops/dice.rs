@@ -30,17 +30,46 @@ const NAME: &str = "dice_loss";
 /// A target of `K` or more that is not [`IGNORE`]; shapes, types, weights that do not fit; a `smooth` that is negative or
 /// not finite.
 pub fn dice_loss(logits: &Tensor, targets: &Tensor, class_weights: Option<&[f32]>, smooth: f32) -> Result<Tensor> {
-    if !(smooth >= 0.0 && smooth.is_finite()) {
-        bail!("{NAME}: smooth must be 0 or more and finite, got {smooth}");
-    }
+    check(smooth)?;
     #[cfg(feature = "cuda")]
     if logits.device().is_cuda() {
         let found = cuda::loss::dice(logits, targets, class_weights, smooth, tape::needs_gradient(logits))?;
         return cuda::loss::node(NAME, logits, found);
     }
+    let (labels, loss) = checked(logits, targets, class_weights, smooth)?;
+    fused::apply(loss, logits, labels)
+}
+
+/// As [`dice_loss`], with the gradient by logits, and without a graph.
+///
+/// # Errors
+/// As [`dice_loss`]; on a GPU a target that is no class makes the loss NaN instead.
+pub fn dice_loss_with_gradient(
+    logits: &Tensor,
+    targets: &Tensor,
+    class_weights: Option<&[f32]>,
+    smooth: f32,
+) -> Result<(Tensor, Tensor)> {
+    check(smooth)?;
+    #[cfg(feature = "cuda")]
+    if logits.device().is_cuda() {
+        return cuda::loss::asked(NAME, cuda::loss::dice(logits, targets, class_weights, smooth, true)?);
+    }
+    let (labels, loss) = checked(logits, targets, class_weights, smooth)?;
+    fused::with_gradient(&loss, logits, &labels)
+}
+
+fn check(smooth: f32) -> Result<()> {
+    if smooth >= 0.0 && smooth.is_finite() {
+        return Ok(());
+    }
+    bail!("{NAME}: smooth must be 0 or more and finite, got {smooth}")
+}
+
+fn checked(logits: &Tensor, targets: &Tensor, class_weights: Option<&[f32]>, smooth: f32) -> Result<(Labels, Dice)> {
     let labels = Labels::new(NAME, logits, targets)?;
     let weights = fused::class_weights(NAME, class_weights, labels.counts.len())?;
-    fused::apply(Dice { weights, smooth: f64::from(smooth) }, logits, labels)
+    Ok((labels, Dice { weights, smooth: f64::from(smooth) }))
 }
 
 struct Dice {

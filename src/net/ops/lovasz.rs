@@ -33,11 +33,27 @@ pub fn lovasz_softmax(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let found = cuda::lovasz::lovasz(logits, targets, tape::needs_gradient(logits))?;
         return cuda::loss::node(NAME, logits, found);
     }
+    fused::apply(Lovasz, logits, checked(logits, targets)?)
+}
+
+/// As [`lovasz_softmax`], with the gradient by logits, and without a graph.
+///
+/// # Errors
+/// As [`lovasz_softmax`]; on a GPU a target that is no class makes the loss NaN instead.
+pub fn lovasz_softmax_with_gradient(logits: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> {
+    #[cfg(feature = "cuda")]
+    if logits.device().is_cuda() {
+        return cuda::loss::asked(NAME, cuda::lovasz::lovasz(logits, targets, true)?);
+    }
+    fused::with_gradient(&Lovasz, logits, &checked(logits, targets)?)
+}
+
+fn checked(logits: &Tensor, targets: &Tensor) -> Result<Labels> {
     let labels = Labels::new(NAME, logits, targets)?;
     if u32::try_from(targets.elem_count()).is_err() {
         bail!("{NAME}: takes at most {} pixels, got {}", u32::MAX, targets.elem_count());
     }
-    fused::apply(Lovasz, logits, labels)
+    Ok(labels)
 }
 
 struct Lovasz;

@@ -16,6 +16,8 @@ pub(crate) mod cuda;
 mod dice;
 mod element;
 mod exponential;
+mod focal;
+mod follow;
 mod fused;
 mod gelu;
 mod group_norm;
@@ -31,6 +33,7 @@ mod softmax;
 pub(crate) mod tape;
 mod upsample;
 mod upsample_bilinear;
+mod weighted_sum;
 
 pub use batch_norm::{BatchStatistics, Running, batch_norm, batch_norm_running};
 pub use buffers::Buffers;
@@ -40,13 +43,16 @@ pub use conv2d::{Conv2dConfig, conv2d, conv2d_joined, conv2d_relu, conv2d_relu_j
 pub use cross_entropy::{softmax_cross_entropy, softmax_cross_entropy_with_gradient};
 #[cfg(feature = "cuda")]
 pub use cuda::{DeviceError, Gpu, GpuInfo, Numerics, OpenGpu, Shortage, gpus};
-pub use dice::dice_loss;
+pub use dice::{dice_loss, dice_loss_with_gradient};
+pub use focal::{focal_loss, focal_loss_with_gradient};
+pub(crate) use follow::follow;
 pub use gelu::gelu;
 pub use group_norm::group_norm;
-pub use lovasz::lovasz_softmax;
+pub use lovasz::{lovasz_softmax, lovasz_softmax_with_gradient};
 pub use max_pool::max_pool2x2;
 pub use relu::relu;
 pub use softmax::softmax_channels;
 pub use tape::{Gradients, GradientsOf, Recorded, record};
 pub use upsample::upsample_nearest2x;
 pub use upsample_bilinear::upsample_bilinear;
+pub use weighted_sum::weighted_sum;

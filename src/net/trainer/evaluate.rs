@@ -6,7 +6,7 @@ use super::feed::Feed;
 use crate::net::batches::{Loader, prefetch};
 use crate::net::confusion::{Confusion, mean};
 use crate::net::history::HoldoutScore;
-use crate::net::loss::CrossEntropy;
+use crate::net::loss::Criterion;
 use crate::net::segmenter::Segmenter;
 use crate::net::values::with_values;
 use crate::net::{Mode, NetError, Result};
@@ -16,7 +16,7 @@ use crate::net::{Mode, NetError, Result};
 /// # Errors
 /// [`NetError::Cancelled`] as soon as `cancelled` says so; what the source or the network reports.
 pub(super) fn evaluate(
-    (network, loss): (&dyn Segmenter, &CrossEntropy),
+    (network, loss): (&dyn Segmenter, &dyn Criterion),
     loader: &Loader<'_>,
     feed: &mut Feed,
     cancelled: &dyn Fn() -> bool,

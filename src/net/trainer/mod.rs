@@ -11,6 +11,8 @@ mod pace;
 mod session;
 
 #[cfg(test)]
+mod recipe_tests;
+#[cfg(test)]
 mod tests;
 
 pub use hooks::TrainHooks;
@@ -18,10 +20,9 @@ pub use hooks::TrainHooks;
 use candle_core::Device;
 
 use self::session::Session;
-use super::config::{LossConfig, TrainConfig};
+use super::config::TrainConfig;
 use super::device::Compute;
 use super::history::History;
-use super::loss::CrossEntropy;
 use super::models::Model;
 use super::ops::Buffers;
 use super::source::PatchSource;
@@ -67,9 +68,8 @@ pub fn train_on(
     Buffers::keep();
     let drawn = Model::new(&config.model, source.bands(), config.classes, config.seed)?;
     let model = if matches!(compute, Compute::Cpu) { drawn } else { drawn.on(&compute.device())? };
-    let LossConfig::CrossEntropy { class_weights, smoothing } = config.loss;
-    let loss = CrossEntropy::new(class_weights.weights(&source.class_pixels()), smoothing)?;
-    let history = Session::new(config, compute, (&model, &loss), source, hooks)?.run()?;
+    let loss = config.loss.criterion(&source.class_pixels())?;
+    let history = Session::new(config, compute, (&model, loss.as_ref()), source, hooks)?.run()?;
     let cut_short = history.ended == Ended::Deadline;
     let model = if matches!(compute, Compute::Cpu) { model } else { model.on(&Device::Cpu)? };
     Ok(Trained { model, best_epoch: history.best_epoch, history, cut_short })

@@ -10,14 +10,15 @@ use super::feed::Feed;
 use super::hooks::TrainHooks;
 use super::learner::{Learner, Lesson, Step, learner};
 use super::pace::Pace;
+use crate::net::average::Average;
 use crate::net::batches::{Batch, Loader, prefetch};
 use crate::net::checkpoint::{CheckpointFolder, Progress, Snapshot, Weights};
 use crate::net::config::{OptimizerConfig, TrainConfig};
 use crate::net::device::Compute;
-use crate::net::history::{Ended, EpochRecord, History};
-use crate::net::loss::CrossEntropy;
+use crate::net::history::{Ended, EpochRecord, History, HoldoutScore};
+use crate::net::loss::Criterion;
 use crate::net::rng::Rng;
-use crate::net::sampling::Sampler;
+use crate::net::sampling::{Sampler, Sampling, class_balanced_weights};
 use crate::net::segmenter::Segmenter;
 use crate::net::source::{Part, PatchSource};
 use crate::net::{NetError, Result};
@@ -29,7 +30,7 @@ const CHECKPOINT_SHARE: u32 = 10;
 pub(super) struct Session<'a> {
     config: &'a TrainConfig,
     network: &'a dyn Segmenter,
-    loss: &'a CrossEntropy,
+    loss: &'a dyn Criterion,
     hooks: &'a TrainHooks<'a>,
     loader: Loader<'a>,
     sampler: Sampler,
@@ -42,6 +43,8 @@ pub(super) struct Session<'a> {
     saving_took: Duration,
     progress: Progress,
     best: Option<Weights>,
+    /// Running averages of the weights, where they are what is scored and kept.
+    average: Option<Average>,
     pace: Pace,
     /// The last loss that was known.
     told_loss: f32,
@@ -59,14 +62,19 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         config: &'a TrainConfig,
         compute: &Compute,
-        (network, loss): (&'a dyn Segmenter, &'a CrossEntropy),
+        (network, loss): (&'a dyn Segmenter, &'a dyn Criterion),
         source: &'a dyn PatchSource,
         hooks: &'a TrainHooks<'a>,
     ) -> Result<Self> {
         let rng = Rng::new(config.seed).fork("training");
         let batch = config.batch.patches();
         let samples = config.samples_per_epoch(source.train_len());
-        let sampler = Sampler::new(config.sampling, source.train_len(), samples, |i| source.weight(i), &rng)?;
+        let balanced = match config.sampling {
+            Sampling::ClassBalanced => Some(balanced(source)?),
+            Sampling::Shuffled | Sampling::Weighted => None,
+        };
+        let weight = |i: usize| balanced.as_ref().map_or_else(|| source.weight(i), |weights| weights[i]);
+        let sampler = Sampler::new(config.sampling, source.train_len(), samples, weight, &rng)?;
         let OptimizerConfig::AdamW(adamw) = config.optimizer;
         let feed = Feed::new(compute, source, config.classes)?;
         let on_device = feed.on_device();
@@ -88,6 +96,7 @@ impl<'a> Session<'a> {
             saving_took: Duration::ZERO,
             progress,
             best: None,
+            average: config.ema.map(|ema| Average::of(network, ema)).transpose()?,
             pace: Pace::default(),
             told_loss: 0.0,
         };
@@ -100,8 +109,10 @@ impl<'a> Session<'a> {
         let started = Instant::now();
         let ended = self.epochs()?;
         tracing::info!("{}", self.pace.shares(started.elapsed()));
-        if let Some(best) = &self.best {
-            best.put_into(self.network)?;
+        match (&self.best, &self.average) {
+            (Some(best), _) => best.put_into(self.network)?,
+            (None, Some(average)) => average.weights()?.put_into(self.network)?,
+            (None, None) => {}
         }
         let epochs = self.progress.records.clone();
         let best_epoch = self.progress.best.map_or(epochs.len(), |(epoch, _)| epoch);
@@ -116,6 +127,9 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         saved.weights.put_into(self.network)?;
+        if let (Some(average), Some(saved)) = (&self.average, &saved.average) {
+            average.restore(saved)?;
+        }
         self.learner.restore(saved.moments, saved.progress.optimizer_steps)?;
         self.learner.start_sum(saved.progress.loss_sum)?;
         self.progress = saved.progress;
@@ -176,7 +190,11 @@ impl<'a> Session<'a> {
         let loss = if labelled > 0 {
             let (bands, labels) = self.feed.tensors(batch)?;
             let lesson = Lesson { network: self.network, loss: self.loss, bands, labels, labelled };
-            self.learner.step(&lesson, &step, &mut self.progress)?
+            let loss = self.learner.step(&lesson, &step, &mut self.progress)?;
+            if let Some(average) = &self.average {
+                average.update(self.network, self.progress.optimizer_steps)?;
+            }
+            loss
         } else {
             Some(0.0)
         };
@@ -208,7 +226,7 @@ impl<'a> Session<'a> {
         // What a batch had to be cut into to be learned from, it is cut into here too.
         self.loader.batch = self.config.batch.patches().div_ceil(self.learner.parts());
         let holdout = if due && self.loader.source.holdout_len() > 0 {
-            match evaluate((self.network, self.loss), &self.loader, &mut self.feed, self.hooks.cancelled) {
+            match self.evaluate() {
                 Err(NetError::Cancelled) => return self.cancel(),
                 score => score?,
             }
@@ -220,7 +238,10 @@ impl<'a> Session<'a> {
             && self.progress.best.is_none_or(|(_, best)| score.mean_jaccard > best)
         {
             self.progress.best = Some((epoch, score.mean_jaccard));
-            self.best = Some(Weights::of(self.network)?);
+            self.best = Some(match &self.average {
+                Some(average) => average.weights()?,
+                None => Weights::of(self.network)?,
+            });
         }
         let record = EpochRecord {
             epoch,
@@ -234,6 +255,21 @@ impl<'a> Session<'a> {
         self.progress.end_epoch(record);
         self.learner.start_sum(0.0)?;
         Ok(EpochEnd::Finished)
+    }
+
+    /// Scores the weights on the hold-out: their averages, where there are such.
+    fn evaluate(&mut self) -> Result<Option<HoldoutScore>> {
+        let Some(average) = &self.average else { return self.score() };
+        let last = Weights::of(self.network)?;
+        average.weights()?.put_into(self.network)?;
+        let score = self.score();
+        // Training goes on from the weights of the last step, also when it was interrupted.
+        last.put_into(self.network)?;
+        score
+    }
+
+    fn score(&mut self) -> Result<Option<HoldoutScore>> {
+        evaluate((self.network, self.loss), &self.loader, &mut self.feed, self.hooks.cancelled)
     }
 
     /// Leaves a checkpoint, then stops.
@@ -251,6 +287,7 @@ impl<'a> Session<'a> {
             weights: Weights::of(self.network)?,
             moments: &moments,
             best: self.best.as_ref(),
+            average: self.average.as_ref().map(Average::weights).transpose()?,
         };
         let step = self.progress.epochs_done * (self.steps_per_epoch + 1) + self.progress.steps_done;
         self.folder.save(step, self.network, &snapshot)?;
@@ -291,6 +328,12 @@ impl<'a> Session<'a> {
     fn steps_done(&self) -> usize {
         self.progress.epochs_done * self.steps_per_epoch + self.progress.steps_done
     }
+}
+
+/// Weights of the training patches by which every class is drawn as often.
+fn balanced(source: &dyn PatchSource) -> Result<Vec<f32>> {
+    let patches = (0..source.train_len()).map(|index| source.patch_pixels(index)).collect::<Result<Vec<_>>>()?;
+    Ok(class_balanced_weights(&patches))
 }
 
 /// Tells this training from any other: configuration, shapes of the network, and the data by its sizes, weights, class

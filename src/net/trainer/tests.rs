@@ -12,19 +12,21 @@ use crate::net::optim::AdamWConfig;
 use crate::net::rng::Rng;
 use crate::net::sampling::Sampling;
 use crate::net::schedule::Schedule;
-use crate::net::{ClassWeights, IGNORE, ModelConfig, NetError, OptimizerConfig, Part, UNetConfig, weights};
+use crate::net::{
+    ClassWeights, CrossEntropy, IGNORE, LossConfig, ModelConfig, NetError, OptimizerConfig, Part, UNetConfig, weights,
+};
 
-const SIZE: usize = 8;
+pub(super) const SIZE: usize = 8;
 
 /// Patches of discs on a ground: the label depends on a blurred band, so that a network has something to learn.
-struct Discs {
-    train: usize,
-    holdout: usize,
-    scale: f32,
-    unlabelled: bool,
+pub(super) struct Discs {
+    pub(super) train: usize,
+    pub(super) holdout: usize,
+    pub(super) scale: f32,
+    pub(super) unlabelled: bool,
 }
 
-const DISCS: Discs = Discs { train: 11, holdout: 5, scale: 1.0, unlabelled: false };
+pub(super) const DISCS: Discs = Discs { train: 11, holdout: 5, scale: 1.0, unlabelled: false };
 
 impl PatchSource for Discs {
     fn bands(&self) -> usize {
@@ -68,7 +70,7 @@ impl PatchSource for Discs {
     }
 }
 
-fn config() -> TrainConfig {
+pub(super) fn config() -> TrainConfig {
     TrainConfig {
         model: ModelConfig::UNet(UNetConfig { width: 4, depth: 1 }),
         classes: 3,
@@ -77,8 +79,9 @@ fn config() -> TrainConfig {
         steps_per_epoch: None,
         optimizer: OptimizerConfig::AdamW(AdamWConfig::with_lr(0.02)),
         schedule: Schedule::default(),
-        loss: LossConfig::CrossEntropy { class_weights: ClassWeights::InverseSqrt, smoothing: 0.05 },
+        loss: LossConfig::cross_entropy(ClassWeights::InverseSqrt, 0.05),
         clip: Some(1.0),
+        ema: None,
         augment: AugmentConfig { flips: true, jitter: 0.1 },
         sampling: Sampling::Shuffled,
         evaluate_every: 1,
@@ -95,12 +98,12 @@ fn wavering() -> TrainConfig {
 }
 
 /// What two equal trainings must have in common, byte for byte.
-fn fingerprint_of(trained: &Trained) -> (Vec<u8>, String) {
+pub(super) fn fingerprint_of(trained: &Trained) -> (Vec<u8>, String) {
     let weights = weights::to_bytes(&trained.model, &BTreeMap::new()).unwrap();
     (weights, serde_json::to_string(&trained.history).unwrap())
 }
 
-fn uninterrupted(config: &TrainConfig) -> Trained {
+pub(super) fn uninterrupted(config: &TrainConfig) -> Trained {
     let dir = tempfile::tempdir().unwrap();
     train(config, &DISCS, &TrainHooks::quiet(dir.path())).unwrap()
 }
@@ -217,7 +220,7 @@ fn goes_on_after_being_killed_from_whatever_was_on_the_disk() {
 }
 
 /// Trains up to `steps` steps with a checkpoint at each, and leaves them in `dir`.
-fn leave_checkpoints(dir: &Path, config: &TrainConfig, steps: usize) {
+pub(super) fn leave_checkpoints(dir: &Path, config: &TrainConfig, steps: usize) {
     let done = Cell::new(0);
     let cancelled = || done.replace(done.get() + 1) + 1 == steps;
     let hooks = TrainHooks { cancelled: &cancelled, checkpoint_every: Duration::ZERO, ..TrainHooks::quiet(dir) };

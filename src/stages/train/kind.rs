@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::card::{MODEL_CARD_FILE, MODEL_CARD_VERSION, MODEL_FILE, ModelCard};
+use super::losses;
 use super::params::PARAMS;
 use super::source::TilePatches;
 use crate::engine::{
@@ -195,7 +196,10 @@ fn write_model(dir: &Path, trained: &Trained, card: &ModelCard) -> Result<(), St
 }
 
 fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
-    check_size(pipeline, stage).into_iter().chain(check_betas(stage)).collect()
+    let mut findings = losses::check(stage);
+    findings.extend(check_size(pipeline, stage));
+    findings.extend(check_betas(stage));
+    findings
 }
 
 /// The side of the patches must be a multiple of what the network halves away.

@@ -2,6 +2,7 @@
 
 mod card;
 mod kind;
+mod losses;
 mod params;
 mod source;
 

@@ -1,9 +1,10 @@
 //! The parameters of the `train` kind.
 
+use super::losses::LOSS;
 use crate::spec::{Default, ParamSpec, ParamType, VariantSpec};
 use crate::stages::params::PRECISION;
 
-const fn param(name: &'static str, ty: ParamType, default: Default, doc: &'static str) -> ParamSpec {
+pub(super) const fn param(name: &'static str, ty: ParamType, default: Default, doc: &'static str) -> ParamSpec {
     ParamSpec { name, ty, default, doc }
 }
 
@@ -11,7 +12,7 @@ const fn int(min: i64, max: i64) -> ParamType {
     ParamType::Int { min, max }
 }
 
-const fn float(min: f64, max: f64) -> ParamType {
+pub(super) const fn float(min: f64, max: f64) -> ParamType {
     ParamType::Float { min, max }
 }
 
@@ -82,20 +83,6 @@ const SCHEDULES: &[VariantSpec] = &[
     },
 ];
 
-const LOSSES: &[VariantSpec] = &[VariantSpec {
-    kind: "cross_entropy",
-    params: &[
-        param(
-            "class_weights",
-            ParamType::Choice(&["none", "inverse_sqrt", "inverse"]),
-            Default::Json("\"none\""),
-            "How rare classes are made to count more.",
-        ),
-        param("smoothing", float(0.0, 0.9), Default::Json("0.0"), "Label smoothing."),
-    ],
-    doc: "Softmax cross-entropy over labelled pixels.",
-}];
-
 /// Everything under `with:` of a `train` stage.
 pub(super) static PARAMS: &[ParamSpec] = &[
     param("model", ParamType::Variant(MODELS), Default::Json("{\"kind\":\"unet\"}"), "The network."),
@@ -119,8 +106,19 @@ pub(super) static PARAMS: &[ParamSpec] = &[
         Default::Json("{\"kind\":\"cosine\"}"),
         "The course of the learning rate.",
     ),
-    param("loss", ParamType::Variant(LOSSES), Default::Json("{\"kind\":\"cross_entropy\"}"), "The loss."),
+    LOSS,
     param("clip", float(1e-6, 1e6), Default::Absent, "Greatest norm of the gradient; longer ones are shortened to it."),
+    param(
+        "ema",
+        ParamType::Object(&[param(
+            "decay",
+            float(0.0, 0.999_999),
+            Default::Json("0.999"),
+            "What of the average a step leaves in it; less in the first steps.",
+        )]),
+        Default::Absent,
+        "Exponential moving averages of the weights, scored and kept instead of the weights themselves.",
+    ),
     param(
         "augment",
         ParamType::Object(&[
@@ -137,9 +135,10 @@ pub(super) static PARAMS: &[ParamSpec] = &[
     ),
     param(
         "sampling",
-        ParamType::Choice(&["shuffled", "weighted"]),
+        ParamType::Choice(&["shuffled", "weighted", "class_balanced"]),
         Default::Json("\"shuffled\""),
-        "Every patch once an epoch, or drawn by weight so that rare classes are seen more often.",
+        "Every patch once an epoch; or drawn by weight, so that rare classes are seen more often; or so that patches of \
+         every class are drawn as often.",
     ),
     param("evaluate_every", int(1, 100_000), Default::Json("1"), "Score on the hold-out after every so many epochs."),
     PRECISION,

@@ -77,4 +77,9 @@ impl PatchSource for TilePatches {
     fn weight(&self, index: usize) -> f32 {
         self.index.train[index].weight
     }
+
+    fn patch_pixels(&self, index: usize) -> crate::net::Result<Vec<u64>> {
+        let classes = &self.index.train[index].classes;
+        Ok(self.index.codes.iter().map(|code| classes.get(code).copied().unwrap_or(0).into()).collect())
+    }
 }

@@ -80,9 +80,14 @@ pub(crate) fn cross_entropy(
     weights: Option<&[f32]>,
     smoothing: f32,
 ) -> Result<(Tensor, Tensor)> {
-    match cross_entropy_and(logits, targets, weights, smoothing, true)? {
+    asked("softmax_cross_entropy", cross_entropy_and(logits, targets, weights, smoothing, true)?)
+}
+
+/// A loss of `op` with the gradient that was wanted.
+pub(crate) fn asked(op: &str, found: LossAndGradient) -> Result<(Tensor, Tensor)> {
+    match found {
         (loss, Some(gradient)) => Ok((loss, gradient)),
-        (_, None) => bail!("softmax_cross_entropy: the gradient that was asked for is missing"),
+        (_, None) => bail!("{op}: the gradient that was asked for is missing"),
     }
 }
 
@@ -98,19 +103,54 @@ pub(crate) fn cross_entropy_and(
     if !(0.0..=1.0).contains(&smoothing) {
         bail!("{}: label smoothing must lie in 0..=1, got {smoothing}", batch.op);
     }
-    let (gpu, size, weights) = (&batch.gpu, batch.size, batch.weights(weights)?);
-    let terms = gpu.fresh(4 * size.classes + 2, DType::F32)?;
-    let norm = gpu.fresh((), DType::F64)?;
-    let launch = gpu.kernel("cross_entropy_terms")?.at(batch.counts.address).at(optional(batch.op, weights.as_ref())?);
-    let launch = launch.at(terms.address).at(norm.address).float(smoothing).int(size.classes)?;
-    launch.grid([1, 1, 1], THREADS, 0)?;
+    let (gpu, size, terms) = (&batch.gpu, batch.size, Terms::new(&batch, weights, smoothing)?);
     let partials = gpu.fresh(size.blocks(), DType::F64)?;
     let gradient = batch.gradient(wanted)?;
     let launch = gpu.kernel_of("cross_entropy", batch.logits.dtype())?.at(batch.logits()?).at(batch.targets()?);
-    let launch = launch.at(terms.address).at(norm.address).at(partials.address);
+    let launch = launch.at(terms.factors.address).at(terms.norm.address).at(partials.address);
     size.queue(launch.at(gradient.as_ref().map_or(Address::NONE, |g| g.address)))?;
-    let loss = batch.total(partials.address, size.blocks(), norm.address)?;
+    let loss = batch.total(partials.address, size.blocks(), terms.norm.address)?;
     Ok((loss, gradient.map(Fresh::into_tensor)))
+}
+
+/// [`crate::net::ops::focal_loss`] on the GPU, with its gradient where that is `wanted`.
+pub(crate) fn focal(
+    logits: &Tensor,
+    targets: &Tensor,
+    weights: Option<&[f32]>,
+    gamma: f32,
+    wanted: bool,
+) -> Result<LossAndGradient> {
+    let batch = Batch::new("focal_loss", logits, targets)?;
+    let (gpu, size, terms) = (&batch.gpu, batch.size, Terms::new(&batch, weights, 0.0)?);
+    let partials = gpu.fresh(size.blocks(), DType::F64)?;
+    let gradient = batch.gradient(wanted)?;
+    let launch = gpu.kernel_of("focal", batch.logits.dtype())?.at(batch.logits()?).at(batch.targets()?);
+    let launch = launch.at(terms.factors.address).at(terms.norm.address).at(partials.address);
+    let launch = launch.at(gradient.as_ref().map_or(Address::NONE, |g| g.address)).float(gamma);
+    size.queue(launch)?;
+    let loss = batch.total(partials.address, size.blocks(), terms.norm.address)?;
+    Ok((loss, gradient.map(Fresh::into_tensor)))
+}
+
+/// What of a loss by pixel does not depend on the pixel.
+struct Terms {
+    /// As `cross_entropy_terms` in the kernels leaves them.
+    factors: Fresh,
+    /// Weight of the labelled pixels (f64).
+    norm: Fresh,
+}
+
+impl Terms {
+    fn new(batch: &Batch, weights: Option<&[f32]>, smoothing: f32) -> Result<Self> {
+        let (gpu, classes, weights) = (&batch.gpu, batch.size.classes, batch.weights(weights)?);
+        let factors = gpu.fresh(4 * classes + 2, DType::F32)?;
+        let norm = gpu.fresh((), DType::F64)?;
+        let launch = gpu.kernel("cross_entropy_terms")?.at(batch.counts.address);
+        let launch = launch.at(optional(batch.op, weights.as_ref())?).at(factors.address).at(norm.address);
+        launch.float(smoothing).int(classes)?.grid([1, 1, 1], THREADS, 0)?;
+        Ok(Self { factors, norm })
+    }
 }
 
 /// [`crate::net::ops::dice_loss`] on the GPU, with its gradient where that is `wanted`.

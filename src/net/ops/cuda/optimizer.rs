@@ -152,6 +152,21 @@ struct Table {
     tensors: usize,
 }
 
+/// [`crate::net::ops::follow`] on the GPU.
+///
+/// # Errors
+/// Operands elsewhere or of another type.
+pub(crate) fn follow(average: &Var, value: &Tensor, keep: f32) -> Result<()> {
+    const NAME: &str = "follow";
+    let (count, average) = (average.elem_count(), average.as_tensor());
+    if average.dtype() != DType::F32 || value.dtype() != DType::F32 {
+        candle_core::bail!("{NAME}: the average is {:?}, the value {:?}", average.dtype(), value.dtype());
+    }
+    let gpu = super::launch::gpu_of(NAME, average)?;
+    let launch = gpu.kernel(NAME)?.at(address_of(NAME, average)?).at(address_of(NAME, value)?);
+    launch.float(keep).long(count).over(count)
+}
+
 /// Adds `share` times `part` to `sum` in place: both f32, of one shape, and `sum` used by nobody else.
 ///
 /// # Errors

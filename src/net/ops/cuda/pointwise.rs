@@ -35,7 +35,7 @@ pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 /// `x` times the number that `by`, an f32 scalar, holds on the GPU.
-pub(super) fn scale_by(op: &'static str, x: &Tensor, by: &Tensor) -> Result<Tensor> {
+pub(crate) fn scale_by(op: &'static str, x: &Tensor, by: &Tensor) -> Result<Tensor> {
     if by.dtype() != DType::F32 || by.elem_count() != 1 {
         bail!("{op}: needs one f32 as the factor, got {:?} {:?}", by.dtype(), by.dims());
     }

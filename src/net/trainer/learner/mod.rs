@@ -13,7 +13,7 @@ use crate::net::Result;
 use crate::net::checkpoint::Progress;
 use crate::net::config::{OptimizerConfig, TrainConfig};
 use crate::net::device::Compute;
-use crate::net::loss::CrossEntropy;
+use crate::net::loss::Criterion;
 use crate::net::optim::Moments;
 use crate::net::segmenter::Segmenter;
 
@@ -38,7 +38,7 @@ impl Step {
 /// What is learned from, and by what.
 pub(super) struct Lesson<'a> {
     pub(super) network: &'a dyn Segmenter,
-    pub(super) loss: &'a CrossEntropy,
+    pub(super) loss: &'a dyn Criterion,
     /// Bands `[n, size, size, bands]`.
     pub(super) bands: Tensor,
     /// Labels `[n, size, size]`, some of them a class.

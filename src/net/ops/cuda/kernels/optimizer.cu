@@ -124,3 +124,11 @@ extern "C" __global__ void add_share(float* __restrict__ sum, const float* __res
         sum[i] += part[i] * share;
     }
 }
+
+// Moves running averages towards the values, `keep` of the difference being left.
+extern "C" __global__ void follow(float* __restrict__ average, const float* __restrict__ value, float keep, long long count) {
+    const long long step = static_cast<long long>(gridDim.x) * blockDim.x;
+    for (long long i = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
+        average[i] = value[i] + keep * (average[i] - value[i]);
+    }
+}
