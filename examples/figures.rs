@@ -8,7 +8,7 @@ use s2pipe::figure::{
     ConfusionFigure, CurvesFigure, Epoch, JaccardFigure, NODATA_GREY, Panel, Picture, SegmentationFigure, confusion,
     curves, jaccard_bars, segmentation,
 };
-use s2pipe::metrics::{ConfusionMatrix, Score};
+use s2pipe::metrics::{ConfusionMatrix, Intervals, Score};
 use s2pipe::raster::{Class, ClassTable, Rgb};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -103,6 +103,20 @@ fn made_up_score(classes: &ClassTable) -> Score {
     Score::of_classes(&matrix, classes)
 }
 
+/// Wider for lower scores.
+fn made_up_intervals(score: &Score) -> Intervals {
+    let around = |value: f64| [value - 0.2 * (1.0 - value), (value + 0.15 * (1.0 - value)).min(1.0)];
+    Intervals {
+        samples: 1000,
+        block: 64,
+        blocks: 392,
+        confidence: 0.95,
+        mean: score.mean.map(around),
+        jaccard: score.jaccard.iter().map(|(&label, &value)| (label, around(value))).collect(),
+        notes: Vec::new(),
+    }
+}
+
 fn bars(score: &Score, classes: &ClassTable) -> Result<Picture> {
     Ok(jaccard_bars(&JaccardFigure {
         title: "Land cover, validation scenes",
@@ -110,6 +124,7 @@ fn bars(score: &Score, classes: &ClassTable) -> Result<Picture> {
         classes,
         per_class: &JaccardFigure::per_class_of(score, classes),
         mean: score.mean,
+        intervals: Some(&made_up_intervals(score)),
     })?)
 }
 

@@ -126,7 +126,8 @@ fn bars_are_as_long_as_their_scores() {
     let classes = classes();
     let picture = |water: f64, field: Option<f64>| {
         let per_class = &[(1, Some(water)), (4, field)];
-        let figure = JaccardFigure { title: "t", subtitle: "", classes: &classes, per_class, mean: None };
+        let figure =
+            JaccardFigure { title: "t", subtitle: "", classes: &classes, per_class, mean: None, intervals: None };
         jaccard_bars(&figure).unwrap()
     };
     let full = picture(1.0, Some(0.5));
@@ -201,7 +202,8 @@ fn what_cannot_be_drawn_says_why() {
     assert!(matches!(draw(&map, None, &map), FigureError::PanelKind { what: "scene", .. }));
     assert!(matches!(draw(&empty_scene, None, &empty_map), FigureError::Empty(..)));
 
-    let bars = JaccardFigure { title: "t", subtitle: "", classes: &classes, per_class: &[], mean: None };
+    let bars =
+        JaccardFigure { title: "t", subtitle: "", classes: &classes, per_class: &[], mean: None, intervals: None };
     assert!(matches!(jaccard_bars(&bars), Err(FigureError::Empty(..))));
     let none = CurvesFigure { title: "t", subtitle: "", epochs: &[], best_epoch: None };
     assert!(matches!(curves(&none), Err(FigureError::Empty(..))));

@@ -67,6 +67,10 @@ fn the_scores_are_those_of_the_written_maps() {
     let text = std::fs::read_to_string(project.path("cache/landcover/evaluate/metrics.json")).unwrap();
     let metrics: Value = serde_json::from_str(&text).unwrap();
     let mut all = Vec::new();
+    let intervals = &metrics["intervals"];
+    assert_eq!((&intervals["samples"], &intervals["block"]), (&1000.into(), &64.into()));
+    let [low, high] = [0, 1].map(|end| intervals["mean"][end].as_f64().unwrap());
+    assert!(0.0 <= low && low <= high && high <= 1.0, "{intervals}");
     for scene in ["val_scene_0", "val_scene_1"] {
         let map = project.path(&format!("cache/landcover/predict/{scene}.tif"));
         let pairs = labelled(&project.data(&scene.replace("scene", "truth")), &map);

@@ -7,7 +7,7 @@ use super::header::Header;
 use super::picture::Picture;
 use super::text::{Weight, shorten, width};
 use super::theme::{BODY, GRID, INK, MARGIN, MUTED, PAPER, RULE, SMALL};
-use crate::metrics::Score;
+use crate::metrics::{Intervals, Score};
 use crate::raster::ClassTable;
 
 const WIDTH: f64 = 1800.0;
@@ -15,6 +15,9 @@ const WIDTH: f64 = 1800.0;
 /// From one bar to the next; the bar itself takes two thirds.
 const ROW: f64 = 84.0;
 const BAR: f64 = 54.0;
+
+/// Half the height of an error bar's caps.
+const CAP: f64 = 13.0;
 
 /// Longest class name in pixels; thirty letters of usual width fit.
 const NAME_LIMIT: f64 = 620.0;
@@ -38,6 +41,8 @@ pub struct JaccardFigure<'a> {
     pub per_class: &'a [(u8, Option<f64>)],
     /// The mean over classes, 0..=1; `None` where there is none.
     pub mean: Option<f64>,
+    /// Confidence intervals of both, drawn as error bars.
+    pub intervals: Option<&'a Intervals>,
 }
 
 impl JaccardFigure<'_> {
@@ -47,9 +52,13 @@ impl JaccardFigure<'_> {
         let jaccard = |code: u8| score.jaccard.get(&i64::from(code)).copied().filter(|_| !is_absent(code));
         classes.iter().map(|class| (class.code, jaccard(class.code))).collect()
     }
+
+    fn interval(&self, code: u8) -> Option<[f64; 2]> {
+        self.intervals?.jaccard.get(&i64::from(code)).copied()
+    }
 }
 
-/// Draws one bar a class with its value, and the mean as a line and as a large number.
+/// Draws one bar a class with its value, and the mean as a line and as a large number; intervals as error bars.
 ///
 /// # Errors
 /// When there is no class.
@@ -57,7 +66,7 @@ pub fn jaccard_bars(figure: &JaccardFigure<'_>) -> Result<Picture> {
     if figure.per_class.is_empty() {
         return Err(FigureError::Empty("the Jaccard figure", "there is no class"));
     }
-    let header = Header::new(figure.title, figure.subtitle, WIDTH);
+    let header = Header::new(figure.title, &subtitle(figure), WIDTH);
     let names: Vec<String> = figure.per_class.iter().map(|&(code, _)| name(figure.classes, code)).collect();
     let widest = names.iter().map(|name| width(name, BODY, Weight::Regular)).fold(0.0, f64::max);
     let plot = Plot {
@@ -82,20 +91,36 @@ pub fn jaccard_bars(figure: &JaccardFigure<'_>) -> Result<Picture> {
         }
     }
     if let Some(mean) = figure.mean {
-        draw_mean(&mut canvas, &plot, &header, mean);
+        draw_mean(&mut canvas, &plot, &header, mean, figure.intervals.and_then(|intervals| intervals.mean));
     }
     // After the mean's line, so that it cannot strike a value through.
-    for (row, &(_, score)) in figure.per_class.iter().enumerate() {
+    for (row, &(code, score)) in figure.per_class.iter().enumerate() {
         let middle = plot.top + (row as f64 + 0.5) * ROW;
         match score {
             Some(score) => {
                 let text = format!("{score:.3}");
-                canvas.text_middle(plot.x(score) + 18.0, middle, Label::new(&text, BODY).bold().halo());
+                let interval = figure.interval(code);
+                interval.into_iter().for_each(|interval| draw_interval(&mut canvas, &plot, middle, interval));
+                let end = interval.map_or(score, |[_, high]| high.max(score));
+                canvas.text_middle(plot.x(end) + 18.0, middle, Label::new(&text, BODY).bold().halo());
             }
             None => canvas.text_middle(plot.left + 18.0, middle, Label::new("absent", BODY).colour(MUTED).halo()),
         }
     }
     canvas.render()
+}
+
+/// What the error bars are, said after what the figure says by itself.
+fn subtitle(figure: &JaccardFigure<'_>) -> String {
+    let intervals = figure.intervals.map(|intervals| {
+        let Intervals { blocks, block, .. } = intervals;
+        format!("error bars: {} interval over {blocks} blocks of {block} px", percent(intervals.confidence))
+    });
+    [Some(figure.subtitle.to_owned()).filter(|text| !text.is_empty()), intervals]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" · ")
 }
 
 /// Where the bars stand, in output pixels.
@@ -129,15 +154,35 @@ fn draw_axis(canvas: &mut Canvas, plot: &Plot) {
     canvas.text(middle, plot.bottom + 92.0, label);
 }
 
+/// A share in percent, without decimals that say nothing: "95 %", "99.9 %".
+fn percent(share: f64) -> String {
+    format!("{} %", (share * 1000.0).round() / 10.0)
+}
+
+/// An error bar: a line with caps, on a rim of paper, so that it shows on dark bars.
+fn draw_interval(canvas: &mut Canvas, plot: &Plot, middle: f64, [low, high]: [f64; 2]) {
+    let (left, right) = (plot.x(low).round(), plot.x(high).round());
+    for stroke in [Stroke::new(PAPER, 11.0), Stroke::new(INK, 4.0)] {
+        // The rim reaches past the ends of the strokes.
+        let rim = (stroke.width - 4.0) / 2.0;
+        canvas.line((left - rim, middle), (right + rim, middle), stroke);
+        for x in [left, right] {
+            canvas.line((x, middle - CAP - rim), (x, middle + CAP + rim), stroke);
+        }
+    }
+}
+
 /// The line through the bars, and above its end the number, kept inside the figure.
-fn draw_mean(canvas: &mut Canvas, plot: &Plot, header: &Header, mean: f64) {
+fn draw_mean(canvas: &mut Canvas, plot: &Plot, header: &Header, mean: f64, interval: Option<[f64; 2]>) {
     let number = format!("{mean:.3}");
-    let half = width(&number, MEAN, Weight::Bold).max(width("mean Jaccard", BODY, Weight::Regular)) / 2.0;
+    let caption = interval
+        .map_or_else(|| "mean Jaccard".to_owned(), |[low, high]| format!("mean Jaccard, {low:.3} to {high:.3}"));
+    let half = width(&number, MEAN, Weight::Bold).max(width(&caption, BODY, Weight::Regular)) / 2.0;
     let x = plot.x(mean).round();
     let middle = x.clamp(MARGIN + half, WIDTH - MARGIN - half);
     let baseline = header.bottom() + 56.0 + MEAN * 0.75;
     canvas.text(middle, baseline, Label::new(&number, MEAN).bold().anchor(Anchor::Middle));
-    canvas.text(middle, baseline + 50.0, Label::new("mean Jaccard", BODY).colour(MUTED).anchor(Anchor::Middle));
+    canvas.text(middle, baseline + 50.0, Label::new(&caption, BODY).colour(MUTED).anchor(Anchor::Middle));
     // A rim of paper, so that the line shows on dark bars.
     canvas.line((x, plot.top), (x, plot.bottom), Stroke::new(PAPER, 9.0));
     canvas.line((x, baseline + 66.0), (x, plot.bottom), Stroke::new(INK, 4.0).dashed());

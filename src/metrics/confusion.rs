@@ -146,7 +146,7 @@ pub(super) struct Marginal {
     pub(super) both: u64,
 }
 
-fn check_lengths(truth: usize, prediction: usize) -> Result<(), MetricsError> {
+pub(super) fn check_lengths(truth: usize, prediction: usize) -> Result<(), MetricsError> {
     if truth == prediction { Ok(()) } else { Err(MetricsError::LengthMismatch { truth, prediction }) }
 }
 

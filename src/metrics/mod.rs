@@ -1,5 +1,7 @@
 //! Confusion matrix, Jaccard and friends, with the semantics of scikit-learn.
 
+mod blocks;
+mod bootstrap;
 mod confusion;
 mod csv;
 mod error;
@@ -7,6 +9,8 @@ mod rates;
 mod score;
 mod tally;
 
+pub use blocks::{Block, BlockLabel, count_blocks};
+pub use bootstrap::{Bootstrap, Intervals};
 pub use confusion::ConfusionMatrix;
 pub use csv::{confusion_csv, csv_row, metrics_csv};
 pub use error::MetricsError;

@@ -44,6 +44,11 @@ fn number(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"))
 }
 
+/// An interval behind its number; nothing where there is none.
+fn between(interval: Option<[f64; 2]>) -> String {
+    interval.map_or_else(String::new, |[low, high]| format!(" [{low:.2}, {high:.2}]"))
+}
+
 fn score_table(stage: &str, metrics: &Metrics, classes: &ClassTable) -> String {
     let mut table = Table::new([
         ("class", Align::Left),
@@ -53,12 +58,13 @@ fn score_table(stage: &str, metrics: &Metrics, classes: &ClassTable) -> String {
         ("truth px", Align::Right),
     ]);
     let score = &metrics.all;
+    let interval = |label: i64| metrics.intervals.as_ref()?.jaccard.get(&label).copied();
     for class in classes.iter() {
         let label = i64::from(class.code);
         let cell = |value: Option<&f64>| value.map_or_else(|| "absent".to_owned(), |v| format!("{v:.3}"));
         table.row([
             class.name.clone(),
-            cell(score.jaccard.get(&label)),
+            cell(score.jaccard.get(&label)) + &between(interval(label)),
             cell(score.precision.get(&label)),
             cell(score.recall.get(&label)),
             score.support.get(&label).copied().unwrap_or(0).to_string(),
@@ -66,7 +72,7 @@ fn score_table(stage: &str, metrics: &Metrics, classes: &ClassTable) -> String {
     }
     table.row([
         "mean".into(),
-        number(score.mean),
+        number(score.mean) + &between(metrics.intervals.as_ref().and_then(|intervals| intervals.mean)),
         number(score.means.precision),
         number(score.means.recall),
         score.pixels.to_string(),
@@ -97,4 +103,15 @@ fn ranking_table(stage: &str, ranking: &Ranking, path: &std::path::Path) -> Stri
         text += &format!("    and {more} more in {}\n", shown(path));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::between;
+
+    #[test]
+    fn an_interval_stands_behind_its_number() {
+        assert_eq!(between(Some([0.7712, 0.8249])), " [0.77, 0.82]");
+        assert_eq!(between(None), "");
+    }
 }

@@ -18,7 +18,8 @@ const fn port(name: &'static str, accepts: &'static [Artefact], doc: &'static st
 
 static SPEC: KindSpec = KindSpec {
     name: "figures",
-    version: 1,
+    // 2: error bars.
+    version: 2,
     doc: "Draws maps beside scene and truth, the scores, the confusion matrix and the training curves, as JPEG.",
     inputs: &[
         port("metrics", &[Artefact::Metrics], "Scores: makes `jaccard.jpg` and `confusion.jpg`."),

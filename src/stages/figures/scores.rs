@@ -18,6 +18,7 @@ pub(super) fn draw_jaccard(title: &str, metrics: &Metrics, classes: &ClassTable)
         classes,
         per_class: &JaccardFigure::per_class_of(score, classes),
         mean: score.mean,
+        intervals: metrics.intervals.as_ref(),
     })
     .map_err(|e| StageError::failed(e.to_string()))
 }

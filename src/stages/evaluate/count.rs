@@ -1,0 +1,75 @@
+//! One scene: what the scores are made of, left for the task that sums.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::pair::{MapAndTruth, STRIP_ROWS};
+use crate::engine::{StageError, TaskContext};
+use crate::metrics::{Block, ConfusionMatrix, MetricsError, count_blocks};
+use crate::raster::NO_LABEL;
+use crate::stages::document::{read_document, write_dense_document};
+use crate::stages::params::read_codes;
+use crate::stages::tile::TileReader;
+
+/// Version of a scene's counts.
+const COUNTS_VERSION: &str = "s2pipe.counts/1";
+
+/// What is counted in each scene.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CountParams {
+    /// Side of the blocks of the bootstrap, pixels; `None` without one.
+    pub(super) block: Option<usize>,
+}
+
+/// The counts of one scene, between its task and the task that sums.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SceneCounts {
+    /// [`COUNTS_VERSION`].
+    format: String,
+    labels: Vec<i64>,
+    /// Pixels by true label (rows) and mapped label (columns).
+    confusion: Vec<Vec<u64>>,
+    /// Blocks with a labelled pixel, row by row of blocks; empty where none were asked for.
+    pub(super) blocks: Vec<Block>,
+}
+
+impl SceneCounts {
+    pub(super) fn read(path: &Path) -> Result<Self, StageError> {
+        read_document(path, "the counts of a scene", COUNTS_VERSION)
+    }
+
+    pub(super) fn matrix(&self, path: &Path) -> Result<ConfusionMatrix, StageError> {
+        ConfusionMatrix::from_counts(&self.labels, &self.confusion)
+            .map_err(|e| StageError::failed(format!("{}: is not a confusion matrix: {e}", path.display())))
+    }
+}
+
+/// Counts the scene in the slots `map` and `tile`.
+pub(super) fn count_scene(params: &CountParams, task: &TaskContext<'_>) -> Result<(), StageError> {
+    let codes: Vec<i64> = read_codes(task)?.into_iter().map(i64::from).collect();
+    let tile = TileReader::open(task.input("tile")?)?;
+    let pair = MapAndTruth::open(task.input("map")?, &tile)?;
+    let failed = |e: MetricsError| StageError::failed(e.to_string());
+    let mut matrix = ConfusionMatrix::new();
+    let mut blocks = Vec::new();
+    for (first, rows) in pair.strips(strip_rows(params.block)) {
+        let (truth, mapped) = pair.rows(first, rows)?;
+        matrix.add(&truth, &mapped, Some(NO_LABEL)).map_err(failed)?;
+        if let Some(side) = params.block {
+            blocks.extend(count_blocks(&truth, &mapped, pair.width(), side, NO_LABEL).map_err(failed)?);
+        }
+    }
+    let labels = matrix.labels();
+    if let Some(strange) = labels.iter().find(|&&l| l != i64::from(NO_LABEL) && !codes.contains(&l)) {
+        return Err(StageError::failed(format!("the map holds code {strange}, which `classes` does not name")));
+    }
+    let confusion = matrix.dense(&labels);
+    let counts = SceneCounts { format: COUNTS_VERSION.into(), labels, confusion, blocks };
+    write_dense_document(&task.output("counts")?, &counts)
+}
+
+/// Whole blocks, so that none is cut by a strip's edge.
+fn strip_rows(block: Option<usize>) -> usize {
+    block.map_or(STRIP_ROWS, |side| STRIP_ROWS.next_multiple_of(side.max(1)))
+}
