@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use s2pipe::net::augment::AugmentConfig;
+use s2pipe::net::average::AverageConfig;
 use s2pipe::net::config::{BatchSize, Precision};
-use s2pipe::net::optim::AdamWConfig;
+use s2pipe::net::optim::{AdamWConfig, SgdConfig};
 use s2pipe::net::rng::Rng;
 use s2pipe::net::sampling::Sampling;
 use s2pipe::net::schedule::Schedule;
@@ -113,6 +114,24 @@ fn the_first_steps_are_those_of_the_cpu() {
     assert!((a.train_loss - b.train_loss).abs() < 1e-4 * b.train_loss, "{} {}", a.train_loss, b.train_loss);
     let (a, b) = (a.holdout.as_ref().unwrap(), b.holdout.as_ref().unwrap());
     assert!((a.loss - b.loss).abs() < 1e-2 * b.loss, "{} {}", a.loss, b.loss);
+}
+
+#[test]
+fn other_recipes_are_those_of_the_cpu_too() {
+    let sum = r#"{"kind": "sum", "terms": [
+        {"loss": {"kind": "focal", "class_weights": "effective_number", "beta": 0.999, "weight_cap": 2}},
+        {"loss": {"kind": "lovasz"}, "weight": 0.5}, {"loss": {"kind": "dice"}, "weight": 0.25}
+    ]}"#;
+    let averaged = TrainConfig { ema: Some(AverageConfig { decay: 0.9 }), epochs: 1, ..config() };
+    let sgd = TrainConfig { optimizer: OptimizerConfig::Sgd(SgdConfig::with_lr(0.05)), ..averaged.clone() };
+    let sum = TrainConfig { loss: serde_json::from_str(sum).unwrap(), ..averaged.clone() };
+    for config in [averaged, sgd, sum] {
+        let Some(gpu) = gpu(F32) else { return };
+        let (here, there) = (trained(&Compute::Cpu, &config), trained(&gpu, &config));
+        let apart = distance(&there, &here);
+        assert!(apart < 2e-3, "{apart}: {config:?}");
+        assert_eq!(bytes(&there), bytes(&trained(&gpu, &config)), "twice: {config:?}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::augment::AugmentConfig;
 use super::average::AverageConfig;
 use super::loss::LossConfig;
 use super::models::ModelConfig;
-use super::optim::AdamWConfig;
+use super::optim::OptimizerConfig;
 use super::sampling::Sampling;
 use super::schedule::Schedule;
 use super::source::PatchSource;
@@ -158,15 +158,6 @@ impl Visitor<'_> for BatchSizeVisitor {
     }
 }
 
-/// The optimiser.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(tag = "kind")]
-pub enum OptimizerConfig {
-    /// Adam with decoupled weight decay.
-    #[serde(rename = "adamw")]
-    AdamW(AdamWConfig),
-}
-
 impl TrainConfig {
     /// Checks every value by itself and against the data.
     ///
@@ -174,8 +165,7 @@ impl TrainConfig {
     /// [`NetError::Config`] naming the value, what was expected and what was found.
     pub fn check(&self, source: &dyn PatchSource) -> Result<()> {
         self.model.check()?;
-        let OptimizerConfig::AdamW(adamw) = &self.optimizer;
-        adamw.check()?;
+        self.optimizer.check()?;
         self.schedule.check()?;
         self.augment.check()?;
         self.loss.check()?;
@@ -216,17 +206,6 @@ impl TrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_the_form_of_the_yaml() {
-        let text = r#"{"kind": "adamw", "lr": 2e-3, "weight_decay": 0.01}"#;
-        let OptimizerConfig::AdamW(adamw) = serde_json::from_str(text).unwrap();
-        assert_eq!(adamw, AdamWConfig::with_lr(2e-3));
-        let written = serde_json::to_string(&OptimizerConfig::AdamW(adamw)).unwrap();
-        assert_eq!(serde_json::from_str::<OptimizerConfig>(&written).unwrap(), OptimizerConfig::AdamW(adamw));
-        let text = r#"{"kind": "adamw", "lr": 2e-3, "momentum": 0.9}"#;
-        assert!(serde_json::from_str::<OptimizerConfig>(text).is_err());
-    }
 
     #[test]
     fn a_batch_is_a_number_or_auto() {

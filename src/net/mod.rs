@@ -27,7 +27,7 @@ mod values;
 pub mod weights;
 
 pub use class_weights::ClassWeights;
-pub use config::{OptimizerConfig, TrainConfig};
+pub use config::TrainConfig;
 pub use device::{Compute, GpuUse, Wanted, describe_gpus};
 pub use history::{Ended, EpochRecord, History, HoldoutScore};
 pub use loss::{Criterion, CrossEntropy, LossConfig};
@@ -35,6 +35,7 @@ pub use models::{Model, ModelConfig, UNetConfig};
 pub use ops::Buffers;
 #[cfg(feature = "cuda")]
 pub use ops::{DeviceError, GpuInfo, gpus};
+pub use optim::OptimizerConfig;
 pub use predict::{Augment, PredictHooks, PredictOptions, SceneSource, predict_scene, predict_scene_on};
 pub use segmenter::Segmenter;
 pub use source::{Part, PatchSource};

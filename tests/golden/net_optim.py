@@ -51,6 +51,38 @@ def adamw():
     }
 
 
+def sgd(momentum, nesterov):
+    """Six steps at changing learning rates; only parameters of two or more dimensions decay."""
+    generator = torch.Generator().manual_seed(1)
+    config = {"lr": 0.01, "momentum": momentum, "nesterov": nesterov, "weight_decay": 0.1}
+    shapes = [[3, 4], [4], [2, 2, 2, 3], [1]]
+    params = [torch.nn.Parameter(torch.randn(s, generator=generator)) for s in shapes]
+    start = [p.detach().flatten().tolist() for p in params]
+    optimizer = torch.optim.SGD(
+        [
+            {"params": [p for p in params if p.dim() > 1], "weight_decay": config["weight_decay"]},
+            {"params": [p for p in params if p.dim() <= 1], "weight_decay": 0.0},
+        ],
+        lr=config["lr"],
+        momentum=momentum,
+        nesterov=nesterov,
+    )
+    steps = []
+    for step in range(6):
+        lr = 0.01 * (step + 1)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        for p in params:
+            p.grad = torch.randn(p.shape, generator=generator) * 10 ** (step - 3)
+        grads = [p.grad.flatten().tolist() for p in params]
+        optimizer.step()
+        steps.append({"lr": lr, "grads": grads, "params": [p.detach().flatten().tolist() for p in params]})
+    # Without momentum PyTorch keeps no sums: there is nothing to compare.
+    state = [optimizer.state[p].get("momentum_buffer") for p in params]
+    sums = [] if state[0] is None else [buffer.flatten().tolist() for buffer in state]
+    return {"config": config, "shapes": shapes, "start": start, "steps": steps, "sums": sums}
+
+
 def clip(scale, max_norm):
     params = [torch.nn.Parameter(torch.zeros(n)) for n in (5, 17, 1)]
     for p in params:
@@ -100,6 +132,7 @@ def one_cycle(peak, steps, warmup):
 if __name__ == "__main__":
     golden = {
         "adamw": adamw(),
+        "sgd": [sgd(0.9, True), sgd(0.8, False), sgd(0.0, False)],
         "clips": [clip(1.0, 1.0), clip(0.01, 1.0), clip(100.0, 0.5)],
         "schedules": [
             cosine(0.002, 40, 4, 0.0),

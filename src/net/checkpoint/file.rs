@@ -109,7 +109,9 @@ fn tensors_of<'a>(names: &Names, snapshot: &'a Snapshot<'_>) -> Vec<(String, Fla
         add_weights("average", average);
     }
     add("first-moment", &names.parameters, &mut snapshot.moments.iter().map(|m| m.first.as_slice()));
-    add("second-moment", &names.parameters, &mut snapshot.moments.iter().map(|m| m.second.as_slice()));
+    if snapshot.moments.iter().any(|m| !m.second.is_empty()) {
+        add("second-moment", &names.parameters, &mut snapshot.moments.iter().map(|m| m.second.as_slice()));
+    }
     tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
     tensors
 }
@@ -165,12 +167,15 @@ fn saved(file: &SafeTensors<'_>, names: &Names, progress: Progress) -> Result<Sa
             buffers: list(&format!("{kind}-buffer"), &names.buffers)?,
         })
     };
+    let has = |kind: &str| file.names().iter().any(|name| name.starts_with(kind));
     let first = list("first-moment", &names.parameters)?;
-    let second = list("second-moment", &names.parameters)?;
+    let second = match has("second-moment/") {
+        true => list("second-moment", &names.parameters)?,
+        false => vec![Vec::new(); names.parameters.len()],
+    };
     let moments = first.into_iter().zip(second).map(|(first, second)| Moments { first, second }).collect();
     let best = progress.best.is_some().then(|| weights("best")).transpose()?;
-    let averaged = file.names().iter().any(|name| name.starts_with("average/"));
-    let average = averaged.then(|| weights("average")).transpose()?;
+    let average = has("average/").then(|| weights("average")).transpose()?;
     Ok(Saved { progress, weights: weights("last")?, moments, best, average })
 }
 

@@ -211,13 +211,15 @@ mod tests {
             terms: terms.iter().map(|(loss, weight)| LossTerm { loss: (*loss).clone(), weight: *weight }).collect(),
         };
         let (value, gradient) = computed(&sum);
-        let parts: Vec<(f32, Vec<f32>)> = terms.iter().map(|(loss, _)| computed(loss)).collect();
-        let weighted = |of: &dyn Fn(&(f32, Vec<f32>)) -> f32| -> f32 {
-            terms.iter().zip(&parts).map(|((_, weight), part)| weight * of(part)).sum()
-        };
-        assert!((value - weighted(&|part| part.0)).abs() < 1e-6);
-        for (i, found) in gradient.iter().enumerate() {
-            assert!((found - weighted(&|part| part.1[i])).abs() < 1e-7, "{i}");
+        let (mut expected, mut slopes) = (0.0, vec![0.0; gradient.len()]);
+        for (loss, weight) in terms {
+            let (value, gradient) = computed(loss);
+            expected += weight * value;
+            slopes.iter_mut().zip(gradient).for_each(|(sum, slope)| *sum += weight * slope);
+        }
+        assert!((value - expected).abs() < 1e-6, "{value} {expected}");
+        for (found, expected) in gradient.iter().zip(&slopes) {
+            assert!((found - expected).abs() < 1e-7, "{found} {expected}");
         }
         assert!(sum.weighs_classes() && !lovasz.weighs_classes());
     }

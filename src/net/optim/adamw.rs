@@ -16,14 +16,15 @@ use crate::net::{NetError, Result};
 pub struct Moments {
     /// Of the gradient.
     pub first: Vec<f32>,
-    /// Of its square.
+    /// Of its square; empty for optimisers that keep none.
     pub second: Vec<f32>,
 }
 
 impl Moments {
-    /// Refuses moments that are not those of parameters of `sizes`.
-    pub(crate) fn check(moments: &[Self], sizes: &[usize]) -> Result<()> {
-        let fits = |(m, size): (&Self, &usize)| m.first.len() == *size && m.second.len() == *size;
+    /// Refuses moments that are not those of parameters of `sizes`; `both`: of an optimiser that has the second.
+    pub(crate) fn check(moments: &[Self], sizes: &[usize], both: bool) -> Result<()> {
+        let second = |size: usize| if both { size } else { 0 };
+        let fits = |(m, size): (&Self, &usize)| m.first.len() == *size && m.second.len() == second(*size);
         if moments.len() == sizes.len() && moments.iter().zip(sizes).all(fits) {
             return Ok(());
         }
@@ -66,7 +67,7 @@ impl AdamW {
     /// [`NetError::Config`] when their number or lengths are not those of the parameters.
     pub fn restore(&mut self, moments: Vec<Moments>, steps: u64) -> Result<()> {
         let sizes: Vec<usize> = self.vars.iter().map(|var| var.elem_count()).collect();
-        Moments::check(&moments, &sizes)?;
+        Moments::check(&moments, &sizes, true)?;
         self.moments = moments;
         self.steps = steps;
         Ok(())
@@ -77,7 +78,7 @@ impl AdamW {
     ///
     /// # Errors
     /// [`candle_core::Error`] when a parameter or gradient is not a contiguous f32 tensor on the CPU.
-    pub fn step_scaled(&mut self, grads: &impl GradientsOf, scale: f64, lr: f64) -> candle_core::Result<()> {
+    pub fn step_scaled(&mut self, grads: &(impl GradientsOf + ?Sized), scale: f64, lr: f64) -> candle_core::Result<()> {
         self.steps += 1;
         let factors = self.config.factors(self.steps, lr);
         let decayed = Sweep { factors, scale: scale as f32 };
@@ -89,6 +90,24 @@ impl AdamW {
             let sweep = if var.rank() > 1 { decayed } else { plain };
             var.inplace_op2(&grad.contiguous()?, &Parameter { sweep, moments: RefCell::new(moments) })
         })
+    }
+}
+
+impl super::Optimizer for AdamW {
+    fn step(&mut self, gradients: &dyn GradientsOf, scale: f64, lr: f64) -> candle_core::Result<()> {
+        self.step_scaled(gradients, scale, lr)
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps()
+    }
+
+    fn moments(&self) -> &[Moments] {
+        self.moments()
+    }
+
+    fn restore(&mut self, moments: Vec<Moments>, steps: u64) -> Result<()> {
+        self.restore(moments, steps)
     }
 }
 

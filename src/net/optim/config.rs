@@ -1,8 +1,42 @@
-//! Hyper-parameters of the optimiser.
+//! Which optimiser, and the hyper-parameters of AdamW.
 
 use serde::{Deserialize, Serialize};
 
+use super::sgd::SgdConfig;
 use crate::net::{NetError, Result};
+
+/// The optimiser.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum OptimizerConfig {
+    /// Adam with decoupled weight decay.
+    #[serde(rename = "adamw")]
+    AdamW(AdamWConfig),
+    /// Stochastic gradient descent with momentum.
+    #[serde(rename = "sgd")]
+    Sgd(SgdConfig),
+}
+
+impl OptimizerConfig {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`NetError::Config`] naming the value that is out of range.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::AdamW(config) => config.check(),
+            Self::Sgd(config) => config.check(),
+        }
+    }
+
+    /// Learning rate; with a schedule: its peak.
+    pub fn lr(&self) -> f64 {
+        match self {
+            Self::AdamW(config) => config.lr,
+            Self::Sgd(config) => config.lr,
+        }
+    }
+}
 
 /// Hyper-parameters of [`AdamW`](super::AdamW), PyTorch's names and defaults (but for `lr`, which every task must choose).
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -93,5 +127,24 @@ impl AdamWConfig {
             return Ok(());
         };
         Err(NetError::Config(problem))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_form_of_the_yaml() {
+        let read = |text: &str| serde_json::from_str::<OptimizerConfig>(text);
+        let adamw = read(r#"{"kind": "adamw", "lr": 2e-3, "weight_decay": 0.01}"#).unwrap();
+        assert_eq!(adamw, OptimizerConfig::AdamW(AdamWConfig::with_lr(2e-3)));
+        let sgd = read(r#"{"kind": "sgd", "lr": 0.1}"#).unwrap();
+        assert_eq!(sgd, OptimizerConfig::Sgd(SgdConfig::with_lr(0.1)));
+        for config in [adamw, sgd] {
+            assert_eq!(read(&serde_json::to_string(&config).unwrap()).unwrap(), config);
+        }
+        assert!(read(r#"{"kind": "adamw", "lr": 2e-3, "momentum": 0.9}"#).is_err());
+        assert!(read(r#"{"kind": "sgd", "lr": 2e-3, "eps": 1e-8}"#).is_err());
     }
 }

@@ -6,9 +6,10 @@ use super::tests::{DISCS, Discs, SIZE, config, fingerprint_of, uninterrupted};
 use super::*;
 use crate::net::average::AverageConfig;
 use crate::net::loss::LossTerm;
+use crate::net::optim::SgdConfig;
 use crate::net::rng::Rng;
 use crate::net::sampling::Sampling;
-use crate::net::{ClassWeights, LossConfig, NetError, Part};
+use crate::net::{ClassWeights, LossConfig, NetError, OptimizerConfig, Part};
 
 /// Trains with interruptions at random steps, each time going on from the checkpoint.
 fn interrupted(config: &TrainConfig, source: &Discs, seed: u64) -> Trained {
@@ -107,4 +108,12 @@ fn a_source_counts_the_pixels_of_its_patches() {
     let expected: Vec<u64> =
         (0..3).map(|class| labels.iter().filter(|label| **label == class).count() as u64).collect();
     assert_eq!((counts.iter().sum::<u64>(), counts), ((SIZE * SIZE - 1) as u64, expected));
+}
+
+#[test]
+fn sgd_learns_and_is_reproducible() {
+    let optimizer = OptimizerConfig::Sgd(SgdConfig::with_lr(0.1));
+    let trained = uninterrupted(&TrainConfig { epochs: 40, optimizer, ..config() });
+    assert!(best(&trained) > 0.5, "{}", best(&trained));
+    is_reproducible(&TrainConfig { optimizer, ..config() });
 }

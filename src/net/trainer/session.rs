@@ -13,7 +13,7 @@ use super::pace::Pace;
 use crate::net::average::Average;
 use crate::net::batches::{Batch, Loader, prefetch};
 use crate::net::checkpoint::{CheckpointFolder, Progress, Snapshot, Weights};
-use crate::net::config::{OptimizerConfig, TrainConfig};
+use crate::net::config::TrainConfig;
 use crate::net::device::Compute;
 use crate::net::history::{Ended, EpochRecord, History, HoldoutScore};
 use crate::net::loss::Criterion;
@@ -75,7 +75,6 @@ impl<'a> Session<'a> {
         };
         let weight = |i: usize| balanced.as_ref().map_or_else(|| source.weight(i), |weights| weights[i]);
         let sampler = Sampler::new(config.sampling, source.train_len(), samples, weight, &rng)?;
-        let OptimizerConfig::AdamW(adamw) = config.optimizer;
         let feed = Feed::new(compute, source, config.classes)?;
         let on_device = feed.on_device();
         let folder = CheckpointFolder::open(hooks.checkpoint_dir, fingerprint(config, network, source)?)?;
@@ -90,7 +89,7 @@ impl<'a> Session<'a> {
             steps_per_epoch: samples.div_ceil(batch),
             feed,
             learner: learner(config, compute, network)?,
-            peak_lr: adamw.lr,
+            peak_lr: config.optimizer.lr(),
             folder,
             saved_at: Instant::now(),
             saving_took: Duration::ZERO,

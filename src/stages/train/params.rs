@@ -35,7 +35,7 @@ const MODELS: &[VariantSpec] = &[VariantSpec {
     doc: "U-Net (Ronneberger et al. 2015) with batch normalisation.",
 }];
 
-const OPTIMIZERS: &[VariantSpec] = &[VariantSpec {
+const ADAMW: VariantSpec = VariantSpec {
     kind: "adamw",
     params: &[
         param("lr", float(1e-9, 10.0), Default::Json("0.002"), "Learning rate, at the peak of the schedule."),
@@ -54,7 +54,28 @@ const OPTIMIZERS: &[VariantSpec] = &[VariantSpec {
         param("eps", float(1e-12, 1.0), Default::Json("1e-8"), "Keeps the division finite."),
     ],
     doc: "AdamW (Loshchilov and Hutter 2019).",
-}];
+};
+
+const SGD: VariantSpec = VariantSpec {
+    kind: "sgd",
+    params: &[
+        param("lr", float(1e-9, 10.0), Default::Json("0.01"), "Learning rate, at the peak of the schedule."),
+        param(
+            "momentum",
+            float(0.0, 0.9999),
+            Default::Json("0.9"),
+            "What of the running sum of gradients a step leaves in it.",
+        ),
+        param("nesterov", ParamType::Bool, Default::Json("true"), "Whether steps look ahead by the momentum."),
+        param(
+            "weight_decay",
+            float(0.0, 10.0),
+            Default::Json("0.0001"),
+            "Added to the gradient as a share of the weight; not of biases and normalisation.",
+        ),
+    ],
+    doc: "Stochastic gradient descent with momentum (Sutskever et al. 2013), as in PyTorch.",
+};
 
 const SCHEDULES: &[VariantSpec] = &[
     VariantSpec { kind: "constant", params: &[], doc: "The same learning rate throughout." },
@@ -99,7 +120,7 @@ pub(super) static PARAMS: &[ParamSpec] = &[
         Default::Absent,
         "Steps an epoch; one pass over the patches when not given.",
     ),
-    param("optimizer", ParamType::Variant(OPTIMIZERS), Default::Json("{\"kind\":\"adamw\"}"), "The optimiser."),
+    param("optimizer", ParamType::Variant(&[ADAMW, SGD]), Default::Json("{\"kind\":\"adamw\"}"), "The optimiser."),
     param(
         "schedule",
         ParamType::Variant(SCHEDULES),

@@ -1,25 +1,25 @@
-//! AdamW on the GPU: norm of the gradients, clipping and update without a number on the host.
+//! Optimisers on the GPU: norm of the gradients, clipping and update without a number on the host.
 
 use std::sync::Arc;
 
 use candle_core::{DType, Result, Tensor, Var};
 
 use super::gpu::Gpu;
-use super::launch::address_of;
+use super::launch::{Address, address_of};
 use crate::net::ops::GradientsOf;
-use crate::net::optim::StepFactors;
+use crate::net::optim::{SgdFactors, StepFactors};
 
 /// Tensors a launch, as in `kernels/optimizer.cu`.
 const TENSORS: usize = 40;
 /// Blocks that share out one tensor.
 const BLOCKS: usize = 64;
 const THREADS: usize = 256;
-const NAME: &str = "adamw";
+const NAME: &str = "optimizer";
 
 /// What the device knows of the training, once it was waited for. `kernels/optimizer.cu` has the same fields.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct State {
-    /// Sum of loss times labelled pixels since [`GpuAdamW::start_sum`].
+    /// Sum of loss times labelled pixels since [`GpuOptimizer::start_sum`].
     pub(crate) loss_sum: f64,
     /// Of the last step.
     pub(crate) loss: f64,
@@ -30,27 +30,37 @@ pub(crate) struct State {
 /// Fields of the device's state.
 const FIELDS: usize = 7;
 
+/// What a step does with the gradients.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Update {
+    /// As [`crate::net::optim::AdamW`].
+    AdamW(StepFactors),
+    /// As [`crate::net::optim::Sgd`].
+    Sgd(SgdFactors),
+}
+
 /// The optimiser. Parameters, moments and gradients live on one GPU, f32.
-pub(crate) struct GpuAdamW {
+pub(crate) struct GpuOptimizer {
     gpu: Arc<Gpu>,
     vars: Vec<Var>,
     first: Vec<Tensor>,
+    /// Empty where the optimiser keeps none.
     second: Vec<Tensor>,
     state: Tensor,
     /// Sums of squares, one a block and tensor.
     partial: Tensor,
 }
 
-impl GpuAdamW {
-    /// An optimiser of `vars`, moments 0.
+impl GpuOptimizer {
+    /// An optimiser of `vars`, moments 0; `both`: the second ones too.
     ///
     /// # Errors
     /// A variable that is on no GPU; no memory for the moments.
-    pub(crate) fn new(vars: Vec<Var>, gpu: &Arc<Gpu>) -> Result<Self> {
+    pub(crate) fn new(vars: Vec<Var>, gpu: &Arc<Gpu>, both: bool) -> Result<Self> {
         let zeros = |vars: &[Var]| {
             vars.iter().map(|var| Ok(gpu.zeros(var.shape(), DType::F32)?.into_tensor())).collect::<Result<Vec<_>>>()
         };
-        let (first, second) = (zeros(&vars)?, zeros(&vars)?);
+        let (first, second) = (zeros(&vars)?, if both { zeros(&vars)? } else { Vec::new() });
         let state = gpu.zeros(FIELDS, DType::F64)?.into_tensor();
         let partial = gpu.zeros(vars.len() * BLOCKS, DType::F64)?.into_tensor();
         Ok(Self { gpu: Arc::clone(gpu), vars, first, second, state, partial })
@@ -67,7 +77,7 @@ impl GpuAdamW {
         (loss, labelled): (&Tensor, u64),
         max_norm: Option<f64>,
         number: usize,
-        f: StepFactors,
+        update: Update,
     ) -> Result<()> {
         let with_gradient: Vec<usize> =
             (0..self.vars.len()).filter(|i| gradients.of(&self.vars[*i]).is_some()).collect();
@@ -82,9 +92,18 @@ impl GpuAdamW {
         let begin = begin.at(address_of(NAME, loss)?).double(labelled as f64).double(max_norm.unwrap_or(0.0));
         begin.double(number as f64).at(state).grid([1, 1, 1], THREADS, 0)?;
         for table in &parts {
-            let launch = self.gpu.kernel("adamw")?.words(&table.words).at(state);
-            let launch = launch.float(f.keep).float(f.fresh1).float(f.keep2).float(f.fresh2).float(f.step_size);
-            launch.float(f.root_correction2).float(f.eps).grid([BLOCKS, table.tensors, 1], THREADS, 0)?;
+            let launch = match update {
+                Update::AdamW(f) => {
+                    let launch = self.gpu.kernel("adamw")?.words(&table.words).at(state);
+                    let launch = launch.float(f.keep).float(f.fresh1).float(f.keep2).float(f.fresh2).float(f.step_size);
+                    launch.float(f.root_correction2).float(f.eps)
+                }
+                Update::Sgd(f) => {
+                    let launch = self.gpu.kernel("sgd")?.words(&table.words).at(state);
+                    launch.float(f.lr).float(f.momentum).float(f.ahead).float(f.direct).float(f.decay)
+                }
+            };
+            launch.grid([BLOCKS, table.tensors, 1], THREADS, 0)?;
         }
         Ok(())
     }
@@ -94,9 +113,10 @@ impl GpuAdamW {
         let mut words = vec![0; 6 * TENSORS];
         for (place, &i) in part.iter().enumerate() {
             let Some(gradient) = gradients.of(&self.vars[i]) else { continue };
-            let operands = [self.vars[i].as_tensor(), &self.first[i], &self.second[i], gradient];
+            let operands = [Some(self.vars[i].as_tensor()), self.first.get(i), self.second.get(i), Some(gradient)];
             for (row, tensor) in operands.into_iter().enumerate() {
-                words[row * TENSORS + place] = address_of(NAME, tensor)?.0;
+                let address = tensor.map_or(Ok(Address::NONE), |tensor| address_of(NAME, tensor))?;
+                words[row * TENSORS + place] = address.0;
             }
             words[4 * TENSORS + place] = self.vars[i].elem_count() as u64;
             words[5 * TENSORS + place] = u64::from(self.vars[i].rank() > 1);
@@ -125,13 +145,14 @@ impl GpuAdamW {
         Ok(())
     }
 
-    /// First and second moment of every variable, in their order.
+    /// First and second moment of every variable, in their order; the second empty where the optimiser keeps none.
     ///
     /// # Errors
     /// The driver's.
     pub(crate) fn moments(&self) -> Result<Vec<[Vec<f32>; 2]>> {
         let read = |tensor: &Tensor| tensor.flatten_all()?.to_vec1();
-        self.first.iter().zip(&self.second).map(|(first, second)| Ok([read(first)?, read(second)?])).collect()
+        let second = |i: usize| self.second.get(i).map_or(Ok(Vec::new()), read);
+        self.first.iter().enumerate().map(|(i, first)| Ok([read(first)?, second(i)?])).collect()
     }
 
     /// Goes on from moments, which have the variables' sizes.
@@ -141,7 +162,10 @@ impl GpuAdamW {
     pub(crate) fn restore<'a>(&mut self, moments: impl Iterator<Item = (&'a [f32], &'a [f32])>) -> Result<()> {
         for (i, (first, second)) in moments.enumerate() {
             let upload = |values: &[f32]| Tensor::from_slice(values, self.vars[i].shape(), &self.gpu.device());
-            (self.first[i], self.second[i]) = (upload(first)?, upload(second)?);
+            self.first[i] = upload(first)?;
+            if let Some(slot) = self.second.get_mut(i) {
+                *slot = upload(second)?;
+            }
         }
         Ok(())
     }

@@ -7,20 +7,20 @@ use candle_core::{DType, Tensor, TensorId, Var};
 
 use super::{Learner, Lesson, Step};
 use crate::net::checkpoint::Progress;
-use crate::net::ops::cuda::optimizer::{GpuAdamW, State, add_share};
+use crate::net::ops::cuda::optimizer::{GpuOptimizer, State, Update, add_share};
 use crate::net::ops::{DeviceError, Gpu, GradientsOf};
-use crate::net::optim::{AdamWConfig, Moments};
+use crate::net::optim::{Moments, OptimizerConfig};
 use crate::net::segmenter::Segmenter;
 use crate::net::{NetError, Result};
 
 /// Steps from one look at the loss to the next: a look waits for the GPU.
 const LOOK_EVERY: usize = 16;
 
-/// AdamW on a GPU.
+/// An optimiser on a GPU.
 pub(super) struct GpuLearner {
     gpu: Arc<Gpu>,
-    optimizer: GpuAdamW,
-    config: AdamWConfig,
+    optimizer: GpuOptimizer,
+    config: OptimizerConfig,
     clip: Option<f64>,
     sizes: Vec<usize>,
     steps: u64,
@@ -37,26 +37,29 @@ impl GpuLearner {
     pub(super) fn new(
         network: &dyn Segmenter,
         gpu: &Arc<Gpu>,
-        config: AdamWConfig,
+        config: OptimizerConfig,
         clip: Option<f64>,
         may_split: bool,
     ) -> Result<Self> {
         let vars: Vec<Var> = network.parameters().iter().map(|(_, var)| var.clone()).collect();
         let sizes = vars.iter().map(|var| var.elem_count()).collect();
-        let optimizer = GpuAdamW::new(vars, gpu)?;
+        let optimizer = GpuOptimizer::new(vars, gpu, both_moments(config))?;
         Ok(Self { gpu: Arc::clone(gpu), optimizer, config, clip, sizes, steps: 0, parts: 1, may_split })
     }
 
     fn try_step(&mut self, lesson: &Lesson<'_>, step: &Step) -> Result<()> {
-        let factors = self.config.factors(self.steps + 1, step.lr);
+        let update = match self.config {
+            OptimizerConfig::AdamW(config) => Update::AdamW(config.factors(self.steps + 1, step.lr)),
+            OptimizerConfig::Sgd(config) => Update::Sgd(config.factors(step.lr)),
+        };
         if self.parts == 1 {
             let (loss, gradients) = compute(lesson, &lesson.bands, &lesson.labels)?;
             let loss = (&loss, lesson.labelled);
-            return Ok(self.optimizer.step(&gradients, loss, self.clip, step.number, factors)?);
+            return Ok(self.optimizer.step(&gradients, loss, self.clip, step.number, update)?);
         }
         let sums = self.sums(lesson)?;
         let loss = (&sums.loss, lesson.labelled);
-        Ok(self.optimizer.step(&sums, loss, self.clip, step.number, factors)?)
+        Ok(self.optimizer.step(&sums, loss, self.clip, step.number, update)?)
     }
 
     /// Loss and gradients of a batch that is computed in parts, each of which counts by its share of the patches.
@@ -95,6 +98,11 @@ impl GpuLearner {
             false => NetError::Diverged { epoch, step: number, loss: loss as f32 },
         })
     }
+}
+
+/// Whether an optimiser keeps the second moment too.
+fn both_moments(config: OptimizerConfig) -> bool {
+    matches!(config, OptimizerConfig::AdamW(_))
 }
 
 /// Loss and gradients of some patches.
@@ -155,7 +163,7 @@ impl Learner for GpuLearner {
     }
 
     fn restore(&mut self, moments: Vec<Moments>, steps: u64) -> Result<()> {
-        Moments::check(&moments, &self.sizes)?;
+        Moments::check(&moments, &self.sizes, both_moments(self.config))?;
         self.steps = steps;
         Ok(self.optimizer.restore(moments.iter().map(|m| (m.first.as_slice(), m.second.as_slice())))?)
     }

@@ -2,20 +2,25 @@
 
 use super::{Learner, Lesson, Step};
 use crate::net::checkpoint::Progress;
-use crate::net::optim::{AdamW, AdamWConfig, Moments, clip_factor, global_norm};
+use crate::net::optim::{AdamW, Moments, Optimizer, OptimizerConfig, Sgd, clip_factor, global_norm};
 use crate::net::segmenter::Segmenter;
 use crate::net::{NetError, Result};
 
-/// AdamW on the CPU.
+/// An optimiser on the CPU.
 pub(super) struct HostLearner {
-    optimizer: AdamW,
+    optimizer: Box<dyn Optimizer>,
     clip: Option<f64>,
 }
 
 impl HostLearner {
     /// For the parameters of `network`.
-    pub(super) fn new(network: &dyn Segmenter, config: AdamWConfig, clip: Option<f64>) -> Self {
-        Self { optimizer: AdamW::of(network.parameters().iter().map(|(_, var)| var.clone()), config), clip }
+    pub(super) fn new(network: &dyn Segmenter, config: OptimizerConfig, clip: Option<f64>) -> Self {
+        let vars = network.parameters().iter().map(|(_, var)| var.clone());
+        let optimizer: Box<dyn Optimizer> = match config {
+            OptimizerConfig::AdamW(config) => Box::new(AdamW::of(vars, config)),
+            OptimizerConfig::Sgd(config) => Box::new(Sgd::of(vars, config)),
+        };
+        Self { optimizer, clip }
     }
 }
 
@@ -34,7 +39,7 @@ impl Learner for HostLearner {
             return Err(NetError::GradientDiverged { epoch, step: number, norm });
         }
         let scale = self.clip.map_or(1.0, |max_norm| clip_factor(norm, max_norm));
-        self.optimizer.step_scaled(&gradients, scale, step.lr)?;
+        self.optimizer.step(&gradients, scale, step.lr)?;
         progress.optimizer_steps = self.optimizer.steps();
         progress.loss_sum += f64::from(loss) * lesson.labelled as f64;
         Ok(Some(loss))

@@ -11,7 +11,7 @@ use self::gpu::GpuLearner;
 use self::host::HostLearner;
 use crate::net::Result;
 use crate::net::checkpoint::Progress;
-use crate::net::config::{OptimizerConfig, TrainConfig};
+use crate::net::config::TrainConfig;
 use crate::net::device::Compute;
 use crate::net::loss::Criterion;
 use crate::net::optim::Moments;
@@ -91,12 +91,11 @@ pub(super) trait Learner {
 /// # Errors
 /// A GPU without memory for it.
 pub(super) fn learner(config: &TrainConfig, compute: &Compute, network: &dyn Segmenter) -> Result<Box<dyn Learner>> {
-    let OptimizerConfig::AdamW(adamw) = config.optimizer;
     Ok(match compute {
-        Compute::Cpu => Box::new(HostLearner::new(network, adamw, config.clip)),
+        Compute::Cpu => Box::new(HostLearner::new(network, config.optimizer, config.clip)),
         #[cfg(feature = "cuda")]
         Compute::Gpu { gpu, .. } => {
-            Box::new(GpuLearner::new(network, gpu.shared(), adamw, config.clip, config.batch.may_split())?)
+            Box::new(GpuLearner::new(network, gpu.shared(), config.optimizer, config.clip, config.batch.may_split())?)
         }
     })
 }

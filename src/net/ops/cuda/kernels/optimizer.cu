@@ -117,6 +117,27 @@ extern "C" __global__ void adamw(Tensors tensors, const State* __restrict__ stat
     }
 }
 
+// SGD with momentum, by the same formula as on the CPU, in the same order. The running sum is the first moment.
+extern "C" __global__ void sgd(Tensors tensors, const State* __restrict__ state, float lr, float momentum, float ahead,
+                               float direct, float weight_decay) {
+    if (state->bad_step != 0.0) {
+        return;
+    }
+    const int tensor = blockIdx.y;
+    float* __restrict__ parameter = tensors.parameter[tensor];
+    float* __restrict__ sum = tensors.first[tensor];
+    const float* __restrict__ gradient = tensors.gradient[tensor];
+    const long long count = tensors.count[tensor];
+    const float decay = tensors.decays[tensor] ? weight_decay : 0.0f;
+    const float scale = static_cast<float>(state->scale);
+    const long long step = static_cast<long long>(gridDim.x) * THREADS;
+    for (long long i = static_cast<long long>(blockIdx.x) * THREADS + threadIdx.x; i < count; i += step) {
+        const float g = gradient[i] * scale + decay * parameter[i];
+        sum[i] = sum[i] * momentum + g;
+        parameter[i] -= lr * (g * direct + ahead * sum[i]);
+    }
+}
+
 // sum += part, of losses or gradients of the parts of a batch; part is first multiplied by `share`.
 extern "C" __global__ void add_share(float* __restrict__ sum, const float* __restrict__ part, float share, long long count) {
     const long long step = static_cast<long long>(gridDim.x) * blockDim.x;
