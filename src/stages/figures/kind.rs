@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::errors::draw_errors;
 use super::scene::draw_scene;
 use super::scores::{draw_confusion, draw_curves, draw_jaccard};
 use crate::engine::{
@@ -18,12 +19,12 @@ const fn port(name: &'static str, accepts: &'static [Artefact], doc: &'static st
 
 static SPEC: KindSpec = KindSpec {
     name: "figures",
-    // 2: error bars.
+    // 2: error bars, errors of each scene.
     version: 2,
-    doc: "Draws maps beside scene and truth, the scores, the confusion matrix and the training curves, as JPEG.",
+    doc: "Draws maps beside scene and truth, their errors, the scores, the confusion matrix and the training curves, as JPEG.",
     inputs: &[
         port("metrics", &[Artefact::Metrics], "Scores: makes `jaccard.jpg` and `confusion.jpg`."),
-        port("maps", &[Artefact::Maps], "Maps: makes `segmentation_<scene>.jpg` for each."),
+        port("maps", &[Artefact::Maps], "Maps: makes `segmentation_<scene>.jpg` and `errors_<scene>.jpg` for each."),
         port("tiles", &[Artefact::Tiles], "The scenes that were mapped, with their truth."),
         port("history", &[Artefact::History], "Training history: makes `curves.jpg`."),
     ],
@@ -61,6 +62,7 @@ pub(super) enum StretchParam {
 #[serde(tag = "figure", rename_all = "snake_case")]
 enum Drawing {
     Scene { scene: String, stretch: StretchParam },
+    Errors { scene: String, stretch: StretchParam },
     Jaccard { title: String },
     Confusion { title: String },
     Curves { title: String },
@@ -107,8 +109,10 @@ impl StageKind for Figures {
         };
         if !context.items("maps").is_empty() {
             for (scene, map, tile) in map_tile_pairs(context)? {
-                let inputs = vec![("map".into(), map), ("tile".into(), tile)];
-                add(format!("segmentation_{scene}"), Drawing::Scene { scene, stretch: with.stretch }, inputs);
+                let inputs = || vec![("map".into(), map.clone()), ("tile".into(), tile.clone())];
+                let (name, stretch) = (scene.clone(), with.stretch);
+                add(format!("segmentation_{scene}"), Drawing::Scene { scene: name.clone(), stretch }, inputs());
+                add(format!("errors_{scene}"), Drawing::Errors { scene: name, stretch }, inputs());
             }
         }
         if let [metrics, ..] = context.items("metrics") {
@@ -128,6 +132,9 @@ impl StageKind for Figures {
         let picture = match read_params(task)? {
             Drawing::Scene { scene, stretch } => {
                 draw_scene(&scene, task.input("map")?, task.input("tile")?, &classes, stretch, task)?
+            }
+            Drawing::Errors { scene, stretch } => {
+                draw_errors(&scene, task.input("map")?, task.input("tile")?, &classes, stretch, task)?
             }
             Drawing::Jaccard { title } => draw_jaccard(&title, &Metrics::read(task.input("metrics")?)?, &classes)?,
             Drawing::Confusion { title } => draw_confusion(&title, &Metrics::read(task.input("metrics")?)?, &classes)?,
