@@ -152,3 +152,21 @@ fn the_same_bytes_whatever_the_number_of_threads() {
         assert_eq!(made, reference);
     }
 }
+
+/// The network's most probable class is the one in the map, so its accuracy by probabilities is that of the map.
+#[test]
+fn probabilities_are_scored_and_drawn_where_they_are_connected() {
+    let project = Project::finished();
+    let settings = ["predict.probabilities=true", "evaluate.inputs.probabilities=predict.probabilities"];
+    let ran = project.run(&["--set", settings[0], "--set", settings[1]]).ok();
+    assert_eq!(ran.stages(), ["predict", "evaluate", "figures"]);
+    let text = std::fs::read_to_string(project.path("cache/landcover/evaluate/metrics.json")).unwrap();
+    let metrics: Value = serde_json::from_str(&text).unwrap();
+    let (all, calibration) = (&metrics["all"], &metrics["calibration"]);
+    assert_eq!(calibration["pixels"], all["pixels"]);
+    let accuracies = [&calibration["accuracy"], &all["accuracy"]].map(|accuracy| accuracy.as_f64().unwrap());
+    assert!((accuracies[0] - accuracies[1]).abs() < 1e-12, "{accuracies:?}");
+    assert!(project.path("cache/landcover/figures/reliability.jpg").exists());
+    let unfit = project.s2pipe(&["check", "--set", settings[1]]).exit(2);
+    unfit.says(&["probabilities"]);
+}
