@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use s2pipe::figure::{
-    ConfusionFigure, CurvesFigure, Epoch, JaccardFigure, NODATA_GREY, Panel, Picture, SegmentationFigure, confusion,
-    curves, jaccard_bars, segmentation,
+    ConfusionFigure, CurvesFigure, Epoch, ErrorPanel, ErrorsFigure, JaccardFigure, NODATA_GREY, Panel, Picture,
+    SegmentationFigure, confusion, curves, errors, jaccard_bars, segmentation,
 };
 use s2pipe::metrics::{ConfusionMatrix, Intervals, Score};
 use s2pipe::raster::{Class, ClassTable, Rgb};
@@ -46,6 +46,7 @@ fn main() -> Result<()> {
     for (width, height) in [(300, 280), (848, 851), (2400, 700), (500, 900), (10_980, 10_980)] {
         let world = World::new(width, height, exercise());
         draw(&format!("segmentation_{width}"), &|| world.segmentation("val_scene_0"))?;
+        draw(&format!("errors_{width}"), &|| world.errors("val_scene_0"))?;
     }
     Ok(())
 }
@@ -177,16 +178,32 @@ impl World {
         Self { width, height, grain: width.max(height).div_ceil(2400), classes }
     }
 
-    fn segmentation(&self, name: &str) -> Result<Picture> {
-        let (width, height) = (self.width, self.height);
+    fn score(&self) -> Result<Score> {
         let mut matrix = ConfusionMatrix::new();
-        let (mut truths, mut guesses) = (vec![0; width], vec![0; width]);
-        for y in 0..height {
+        let (mut truths, mut guesses) = (vec![0; self.width], vec![0; self.width]);
+        for y in 0..self.height {
             self.truth_row(y, &mut truths);
             self.prediction_row(y, &mut guesses);
             matrix.add(&truths, &guesses, Some(0))?;
         }
-        let score = Score::of_classes(&matrix, &self.classes);
+        Ok(Score::of_classes(&matrix, &self.classes))
+    }
+
+    fn errors(&self, name: &str) -> Result<Picture> {
+        let mut valid = vec![true; self.width];
+        let panel = ErrorPanel::new(self.width, self.height, |y, row| -> Result<()> {
+            self.scene_row(y, &mut row.rgb, &mut valid);
+            self.truth_row(y, &mut row.truth);
+            self.prediction_row(y, &mut row.map);
+            Ok(())
+        })?;
+        let (classes, score) = (&self.classes, &self.score()?);
+        Ok(errors(&ErrorsFigure { title: name, panel: &panel, classes, score, pixel_size_m: Some(10.0) })?)
+    }
+
+    fn segmentation(&self, name: &str) -> Result<Picture> {
+        let (width, height) = (self.width, self.height);
+        let score = self.score()?;
         let scene = Panel::rgb(width, height, |y, rgb, valid| -> Result<()> {
             self.scene_row(y, rgb, valid);
             Ok(())

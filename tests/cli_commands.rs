@@ -121,7 +121,7 @@ fn stages_and_help_print_and_end_well() {
     assert!(project.s2pipe(&["--help"]).ok().stdout.contains("Exit codes: 0 fine"));
     assert!(project.s2pipe(&["--version"]).ok().stdout.starts_with("s2pipe "));
     project.s2pipe(&[]).exit(2);
-    assert!(project.s2pipe(&["check"]).ok().stdout.contains("6 stages, 16 tasks, no mistakes found"));
+    assert!(project.s2pipe(&["check"]).ok().stdout.contains("6 stages, 18 tasks, no mistakes found"));
 }
 
 #[test]

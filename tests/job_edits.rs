@@ -13,7 +13,7 @@ use project::{DATA, Project, Ran, STAGES, synth};
 fn nothing_ran(ran: Ran) {
     let ran = ran.ok();
     assert!(ran.tasks().is_empty(), "{:?} ran", ran.tasks());
-    assert_eq!(ran.cached().len(), 16);
+    assert_eq!(ran.cached().len(), 18);
 }
 
 #[test]
@@ -109,6 +109,7 @@ fn another_validation_scene_is_mapped_and_scored_alone() {
         "evaluate/scenes/val_scene_1",
         "evaluate",
         "figures/segmentation_val_scene_1",
+        "figures/errors_val_scene_1",
         "figures/jaccard",
         "figures/confusion",
     ];
@@ -122,6 +123,7 @@ fn another_validation_scene_is_mapped_and_scored_alone() {
         "predict/val_scene_0",
         "evaluate/scenes/val_scene_0",
         "figures/segmentation_val_scene_0",
+        "figures/errors_val_scene_0",
         "figures/curves",
     ]
     .map(str::to_owned)
@@ -171,7 +173,7 @@ fn force_runs_everything_to_the_same_end() {
     let before = project.artefacts();
     let ran = project.run(&["--force"]).ok();
     assert_eq!(ran.stages(), STAGES);
-    assert_eq!(ran.tasks().len(), 16);
+    assert_eq!(ran.tasks().len(), 18);
     assert_eq!(project.artefacts(), before);
 }
 
@@ -181,7 +183,7 @@ fn until_and_dry_run_stop_where_they_should() {
     let dry = project.run(&["--dry-run"]).ok();
     assert!(dry.tasks().is_empty() && dry.stdout.contains("will run"), "{}", dry.stdout);
     let json = project.run(&["-n", "--json"]).ok().json();
-    assert_eq!(json["tasks"].as_array().unwrap().len(), 16);
+    assert_eq!(json["tasks"].as_array().unwrap().len(), 18);
     assert!(!project.path("cache/landcover").exists(), "a dry run leaves nothing");
     assert_eq!(project.run(&["--until", "patches"]).ok().stages(), ["ingest", "patches"]);
     assert!(!project.path("cache/landcover/train").exists());

@@ -32,7 +32,7 @@ fn runs_are_listed_shown_and_compared() {
     assert!(shown.lines().any(because), "{shown}");
     let json = project.s2pipe(&["runs", "show", "latest", "--json"]).ok().json();
     assert_eq!(json["info"]["summary"]["why"]["train"][0], "model.width 4 -> 6");
-    assert_eq!(json["tasks"]["made"].as_array().unwrap().len(), 16);
+    assert_eq!(json["tasks"]["made"].as_array().unwrap().len(), 18);
     assert_eq!(json["tasks"]["sources"].as_object().unwrap().len(), 8);
 
     let diff = project.s2pipe(&["runs", "diff", "latest~1", "latest"]).ok().stdout;
@@ -64,15 +64,15 @@ fn the_cache_is_measured_collected_and_made_again() {
     project.run(&["--set", "train.model.width=6"]).ok();
     project.run(&[]).ok();
     let usage = project.s2pipe(&["cache", "du"]).ok().stdout;
-    assert!(line(&usage, "older results").split_whitespace().nth(2) == Some("11"), "{usage}");
+    assert!(line(&usage, "older results").split_whitespace().nth(2) == Some("13"), "{usage}");
     assert!(usage.contains("landcover/train") && usage.contains("`s2pipe cache gc --dry-run`"), "{usage}");
     let kept = project.s2pipe(&["cache", "gc", "-n"]).ok().stdout;
     assert!(kept.starts_with("would remove 0 results"), "an hour of grace\n{kept}");
     let planned = project.s2pipe(&["cache", "gc", "-n", "--grace", "0s"]).ok().stdout;
     assert!(line(&planned, "landcover/train ").contains("model.width 4 -> 6"), "{planned}");
-    assert!(planned.contains("would remove 11 results"), "{planned}");
+    assert!(planned.contains("would remove 13 results"), "{planned}");
     let done = project.s2pipe(&["cache", "gc", "--grace", "0s"]).ok().stdout;
-    assert!(done.contains("removed 11 results"), "{done}");
+    assert!(done.contains("removed 13 results"), "{done}");
     assert_eq!(project.artefacts(), before);
     assert!(project.run(&[]).ok().tasks().is_empty());
     assert_eq!(project.run(&["--set", "train.model.width=6"]).ok().stages(), project::STAGES[2..]);

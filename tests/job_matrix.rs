@@ -60,7 +60,7 @@ fn a_sweep_uses_what_the_plain_pipeline_made_and_ends_in_a_ranking() {
     snapshot("matrix-status", &project.s2pipe(&["status"]).exit(3).stdout);
     snapshot("matrix-graph", &project.s2pipe(&["graph"]).ok().stdout);
     let check = project.s2pipe(&["check"]).ok().stdout;
-    assert!(check.ends_with("8 stages, 29 tasks in 2 variants, no mistakes found\n"), "{check}");
+    assert!(check.ends_with("8 stages, 33 tasks in 2 variants, no mistakes found\n"), "{check}");
 
     let ran = project.run(&[]).ok();
     let trained: Vec<String> = ran.tasks().into_iter().filter(|t| t.starts_with("train")).collect();

@@ -25,6 +25,8 @@ fn the_whole_job_leaves_what_it_says() {
         "evaluate/scenes/val_scene_1.json",
         "figures/confusion.jpg",
         "figures/curves.jpg",
+        "figures/errors_val_scene_0.jpg",
+        "figures/errors_val_scene_1.jpg",
         "figures/jaccard.jpg",
         "figures/segmentation_val_scene_0.jpg",
         "figures/segmentation_val_scene_1.jpg",
@@ -94,7 +96,7 @@ fn json_is_one_object_of_the_documented_shape() {
         assert!(json["seconds"].as_f64().unwrap() > 0.0);
         let stages = json["stages"].as_array().unwrap();
         assert_eq!(stages.iter().map(|s| s["name"].as_str().unwrap()).collect::<Vec<_>>(), STAGES);
-        let tasks = [4, 1, 1, 2, 3, 5];
+        let tasks = [4, 1, 1, 2, 3, 7];
         for (stage, tasks) in stages.iter().zip(tasks) {
             assert_eq!(stage["status"], status);
             assert_eq!(stage["tasks"]["ran"], if ran { tasks } else { 0 });
@@ -118,7 +120,7 @@ fn a_second_run_runs_nothing_and_changes_nothing() {
     let before = project.artefacts();
     let ran = project.run(&[]).ok();
     assert!(ran.tasks().is_empty(), "{:?}", ran.tasks());
-    assert_eq!(ran.cached().len(), 16);
+    assert_eq!(ran.cached().len(), 18);
     assert_eq!(project.artefacts(), before);
 }
 
@@ -149,4 +151,22 @@ fn the_same_bytes_whatever_the_number_of_threads() {
         assert_eq!(made["train/model/model.safetensors"], reference["train/model/model.safetensors"]);
         assert_eq!(made, reference);
     }
+}
+
+/// The network's most probable class is the one in the map, so its accuracy by probabilities is that of the map.
+#[test]
+fn probabilities_are_scored_and_drawn_where_they_are_connected() {
+    let project = Project::finished();
+    let settings = ["predict.probabilities=true", "evaluate.inputs.probabilities=predict.probabilities"];
+    let ran = project.run(&["--set", settings[0], "--set", settings[1]]).ok();
+    assert_eq!(ran.stages(), ["predict", "evaluate", "figures"]);
+    let text = std::fs::read_to_string(project.path("cache/landcover/evaluate/metrics.json")).unwrap();
+    let metrics: Value = serde_json::from_str(&text).unwrap();
+    let (all, calibration) = (&metrics["all"], &metrics["calibration"]);
+    assert_eq!(calibration["pixels"], all["pixels"]);
+    let accuracies = [&calibration["accuracy"], &all["accuracy"]].map(|accuracy| accuracy.as_f64().unwrap());
+    assert!((accuracies[0] - accuracies[1]).abs() < 1e-12, "{accuracies:?}");
+    assert!(project.path("cache/landcover/figures/reliability.jpg").exists());
+    let unfit = project.s2pipe(&["check", "--set", settings[1]]).exit(2);
+    unfit.says(&["probabilities"]);
 }

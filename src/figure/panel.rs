@@ -130,7 +130,7 @@ impl Panel {
 
     /// Columns and rows in a figure.
     pub fn figure_size(&self) -> (usize, usize) {
-        let factor = self.enlargement();
+        let factor = enlargement(self.size);
         (self.size.0 * factor, self.size.1 * factor)
     }
 
@@ -151,7 +151,7 @@ impl Panel {
 
     /// The pixels of the figure: codes in their fills, pixels without data hatched grey.
     pub(super) fn paint(&self, fills: &ClassFills) -> Raster {
-        let factor = self.enlargement();
+        let factor = enlargement(self.size);
         let (width, height) = self.figure_size();
         Raster::from_fn(width, height, |x, y| {
             let at = y / factor * self.size.0 + x / factor;
@@ -171,15 +171,16 @@ impl Panel {
             Err(FigureError::PanelKind { what, found: name(!labels), expected: name(labels) })
         }
     }
+}
 
-    fn enlargement(&self) -> usize {
-        let longer = self.size.0.max(self.size.1).max(1);
-        ((PANEL_SIDE + longer / 2) / longer).max(1)
-    }
+/// Whole factor by which a reduced grid grows in a figure.
+pub(super) fn enlargement(size: (usize, usize)) -> usize {
+    let longer = size.0.max(size.1).max(1);
+    ((PANEL_SIDE + longer / 2) / longer).max(1)
 }
 
 /// Size of a grid once it is reduced to [`PANEL_SIDE`].
-fn reduced(width: usize, height: usize) -> (usize, usize) {
+pub(super) fn reduced(width: usize, height: usize) -> (usize, usize) {
     if width == 0 || height == 0 {
         return (0, 0);
     }
@@ -192,12 +193,12 @@ fn reduced(width: usize, height: usize) -> (usize, usize) {
 }
 
 /// Source pixels of output pixel `at` of `out`.
-fn span(at: usize, out: usize, source: usize) -> std::ops::Range<usize> {
+pub(super) fn span(at: usize, out: usize, source: usize) -> std::ops::Range<usize> {
     at * source / out..(at + 1) * source / out
 }
 
 /// The most frequent code, the lowest of equals. `votes` is all 0 before and after, so that no cell pays for 256 codes.
-fn majority(cell: impl Iterator<Item = u8> + Clone, votes: &mut [u32; 256]) -> u8 {
+pub(super) fn majority(cell: impl Iterator<Item = u8> + Clone, votes: &mut [u32; 256]) -> u8 {
     cell.clone().for_each(|code| votes[usize::from(code)] += 1);
     let winner = cell.clone().max_by_key(|&code| (votes[usize::from(code)], std::cmp::Reverse(code)));
     cell.for_each(|code| votes[usize::from(code)] = 0);

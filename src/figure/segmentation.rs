@@ -6,30 +6,13 @@ use super::error::{FigureError, Result};
 use super::header::Header;
 use super::legend::{Entry, Legend};
 use super::panel::Panel;
+use super::panel_grid::{CAPTION_GAP, PanelGrid, SPACE};
 use super::picture::Picture;
 use super::scale_bar::ScaleBar;
 use super::text::{Weight, shorten};
 use super::theme::{BODY, MARGIN, RULE, TITLE};
 use crate::metrics::Score;
 use crate::raster::{ClassTable, NO_LABEL};
-
-/// White between panels.
-const GUTTER: f64 = 36.0;
-
-/// From the header to the captions, and from the panels to the legend.
-const SPACE: f64 = 44.0;
-
-/// From a caption's baseline to its panel.
-const CAPTION_GAP: f64 = 18.0;
-
-/// Room that a caption needs, however narrow its panel.
-const LEAST_COLUMN: f64 = 400.0;
-
-/// Room that title and legend need.
-const LEAST_WIDTH: f64 = 1100.0;
-
-/// Scenes wider than this times their height are stacked: side by side they would be ribbons.
-const STACK_FROM: f64 = 2.2;
 
 /// What [`segmentation`] draws. Panels must show the same grid.
 #[derive(Clone, Copy, Debug)]
@@ -66,31 +49,24 @@ pub fn segmentation(figure: &SegmentationFigure<'_>) -> Result<Picture> {
     .into_iter()
     .flatten()
     .collect();
-    let (panel_width, panel_height) = figure.scene.figure_size();
-    let (panel_width, panel_height) = (panel_width as f64, panel_height as f64);
-    let stacked = panel_width > STACK_FROM * panel_height;
-    let (columns, rows) = if stacked { (1, panels.len()) } else { (panels.len(), 1) };
-    let column_pitch = panel_width.max(LEAST_COLUMN) + GUTTER;
-    let width = (2.0 * MARGIN + columns as f64 * column_pitch - GUTTER).max(LEAST_WIDTH);
+    let grid = PanelGrid::new(panels.len(), figure.scene.figure_size());
+    let width = grid.figure_width();
     let header = Header::new(&title(figure, width - 2.0 * MARGIN), &subtitle(figure), width);
     let fills = ClassFills::new(figure.classes);
     let legend = Legend::new(entries(figure, &fills), width - 2.0 * MARGIN);
 
-    let panel_pitch = SPACE + BODY + CAPTION_GAP + panel_height;
-    let legend_top = header.bottom() + rows as f64 * panel_pitch + SPACE * 0.7;
+    let top = header.bottom();
+    let legend_top = top + grid.height() + SPACE * 0.7;
     let mut canvas = Canvas::new(width, legend_top + legend.height() + MARGIN * 0.7);
     header.draw(&mut canvas);
     for (index, (caption, panel)) in panels.into_iter().enumerate() {
-        let (column, row) = (index % columns, index / columns);
-        let x = MARGIN + column as f64 * column_pitch;
-        let y = (header.bottom() + (row + 1) as f64 * panel_pitch - panel_height).round();
+        let (x, y) = grid.corner(index, top);
         canvas.text(x, y - CAPTION_GAP, Label::new(caption, BODY).bold());
         canvas.raster(x, y, panel.paint(&fills));
-        canvas.frame(x, y, panel_width, panel_height, Stroke::new(RULE, 2.0));
+        canvas.frame(x, y, grid.panel.0, grid.panel.1, Stroke::new(RULE, 2.0));
     }
     if let Some(bar) = scale_bar(figure) {
-        let corner = (MARGIN, (header.bottom() + panel_pitch - panel_height).round());
-        bar.draw(&mut canvas, corner, (panel_width, panel_height));
+        bar.draw(&mut canvas, grid.corner(0, top), grid.panel);
     }
     legend.draw(&mut canvas, MARGIN, legend_top);
     canvas.render()

@@ -1,7 +1,8 @@
-//! Confusion matrix, Jaccard and friends, with the semantics of scikit-learn.
+//! Confusion matrix, Jaccard and friends, with the semantics of scikit-learn; and how far they are to be relied on.
 
 mod blocks;
 mod bootstrap;
+mod calibration;
 mod confusion;
 mod csv;
 mod error;
@@ -11,6 +12,7 @@ mod tally;
 
 pub use blocks::{Block, BlockLabel, count_blocks};
 pub use bootstrap::{Bootstrap, Intervals};
+pub use calibration::{BINS, Calibration, CalibrationSums, ReliabilityBin};
 pub use confusion::ConfusionMatrix;
 pub use csv::{confusion_csv, csv_row, metrics_csv};
 pub use error::MetricsError;

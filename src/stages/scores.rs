@@ -106,7 +106,13 @@ mod tests {
         let all = Score::new(&matrix, &crate::metrics::ScoreOptions::default()).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.json");
-        let metrics = Metrics { format: METRICS_VERSION.into(), all, scenes: BTreeMap::new(), intervals: None };
+        let metrics = Metrics {
+            format: METRICS_VERSION.into(),
+            all,
+            scenes: BTreeMap::new(),
+            intervals: None,
+            calibration: None,
+        };
         write_document(&path, &metrics).unwrap();
         let scores = scores_of(&path).unwrap();
         assert_eq!((scores["jaccard.1"], scores["jaccard.6"], scores["accuracy"]), (0.75, 0.8, 0.875));

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::calibrate::calibrate;
 use super::pair::{MapAndTruth, STRIP_ROWS};
 use crate::engine::{StageError, TaskContext};
-use crate::metrics::{Block, ConfusionMatrix, MetricsError, count_blocks};
+use crate::metrics::{Block, CalibrationSums, ConfusionMatrix, MetricsError, count_blocks};
 use crate::raster::NO_LABEL;
 use crate::stages::document::{read_document, write_dense_document};
 use crate::stages::params::read_codes;
@@ -32,6 +33,8 @@ pub(super) struct SceneCounts {
     confusion: Vec<Vec<u64>>,
     /// Blocks with a labelled pixel, row by row of blocks; empty where none were asked for.
     pub(super) blocks: Vec<Block>,
+    /// Where there were probabilities.
+    pub(super) calibration: Option<CalibrationSums>,
 }
 
 impl SceneCounts {
@@ -64,8 +67,12 @@ pub(super) fn count_scene(params: &CountParams, task: &TaskContext<'_>) -> Resul
     if let Some(strange) = labels.iter().find(|&&l| l != i64::from(NO_LABEL) && !codes.contains(&l)) {
         return Err(StageError::failed(format!("the map holds code {strange}, which `classes` does not name")));
     }
+    let calibration = match task.inputs.get("probabilities") {
+        Some(probabilities) => Some(calibrate(probabilities, &tile, &read_codes(task)?)?),
+        None => None,
+    };
     let confusion = matrix.dense(&labels);
-    let counts = SceneCounts { format: COUNTS_VERSION.into(), labels, confusion, blocks };
+    let counts = SceneCounts { format: COUNTS_VERSION.into(), labels, confusion, blocks, calibration };
     write_dense_document(&task.output("counts")?, &counts)
 }
 

@@ -16,8 +16,8 @@ use crate::stages::params::{classes_of, codes_json, expand_error, read_params, r
 
 static SPEC: KindSpec = KindSpec {
     name: "evaluate",
-    // 2: reports its scores. 3: confidence intervals.
-    version: 3,
+    // 2: reports its scores. 3: confidence intervals. 4: calibration.
+    version: 4,
     doc: "Scores maps against truth: Jaccard per class and its mean with scikit-learn's semantics, and more.",
     inputs: &[
         InputSpec {
@@ -33,6 +33,13 @@ static SPEC: KindSpec = KindSpec {
             accepts_files: false,
             required: true,
             doc: "The scenes with their truth, for example `ingest.val`.",
+        },
+        InputSpec {
+            name: "probabilities",
+            accepts: &[Artefact::Probabilities],
+            accepts_files: false,
+            required: false,
+            doc: "What `predict` leaves with `probabilities: true`: adds the calibration to `metrics.json`.",
         },
     ],
     free_inputs: false,
@@ -118,13 +125,15 @@ impl StageKind for Evaluate {
         let mut expansion = Expansion::default();
         let mut counts = Vec::new();
         for (name, map, tile) in map_tile_pairs(context)? {
+            let mut inputs = vec![("map".into(), map), ("tile".into(), tile)];
+            inputs.extend(probabilities_of(context, &name)?.map(|from| ("probabilities".into(), from)));
             counts.push((format!("scenes/{name}"), from(&format!("scenes/{name}"), "counts")));
             expansion.tasks.push(TaskPlan {
                 name: format!("scenes/{name}"),
                 params: to_json(&Step::Count(CountParams { block: bootstrap.map(|b| b.block) })),
                 seed: None,
                 classes: Some(codes_json(classes)),
-                inputs: vec![("map".into(), map), ("tile".into(), tile)],
+                inputs,
                 outputs: vec![OutputDecl { name: "counts".into(), path: format!("scenes/{name}.json").into() }],
                 cores: Cores::One,
             });
@@ -151,6 +160,19 @@ impl StageKind for Evaluate {
             Step::Sum(params) => sum_scenes(&params, task)?,
         }
         Ok(Outcome::Complete)
+    }
+}
+
+/// The probabilities of the map with this name, where the port is connected.
+fn probabilities_of(context: &ExpandContext<'_>, map: &str) -> Result<Option<Origin>, ExpandError> {
+    let items = context.items("probabilities");
+    match items.iter().find(|item| item.name == map) {
+        Some(item) => Ok(Some(item.from.clone())),
+        None if items.is_empty() => Ok(None),
+        None => Err(ExpandError {
+            message: format!("map {map:?} has no probabilities of that name among the inputs `probabilities`"),
+            help: Some("connect `maps` and `probabilities` of the same `predict` stage".into()),
+        }),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::StageError;
-use crate::metrics::{Intervals, Score};
+use crate::metrics::{Calibration, Intervals, Score};
 use crate::stages::document::read_document;
 
 /// Version of `metrics.json`. A field that may be missing does not change it.
@@ -24,6 +24,9 @@ pub struct Metrics {
     /// How far the Jaccard scores of `all` are to be relied on; `None` where no interval was asked for or could be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intervals: Option<Intervals>,
+    /// Whether the probabilities of all scenes are what they say; `None` where there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 impl Metrics {

@@ -1,5 +1,6 @@
 //! `evaluate`: maps against truth. One task a scene counts, one task sums and scores; never an average of scenes.
 
+mod calibrate;
 mod count;
 mod kind;
 mod metrics;

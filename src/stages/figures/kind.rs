@@ -2,15 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::errors::draw_errors;
 use super::scene::draw_scene;
-use super::scores::{draw_confusion, draw_curves, draw_jaccard};
+use super::scores::{draw_confusion, draw_curves, draw_jaccard, draw_reliability};
 use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, StageError, StageKind,
     TaskContext, TaskPlan,
 };
 use crate::spec::{Artefact, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, Pipeline, Stage};
 use crate::stages::evaluate::{Metrics, map_tile_pairs};
-use crate::stages::params::{classes_of, read_classes, read_params, read_with, to_json};
+use crate::stages::params::{classes_of, made_by, read_classes, read_params, read_with, to_json};
 
 const fn port(name: &'static str, accepts: &'static [Artefact], doc: &'static str) -> InputSpec {
     InputSpec { name, accepts, accepts_files: false, required: false, doc }
@@ -18,12 +19,16 @@ const fn port(name: &'static str, accepts: &'static [Artefact], doc: &'static st
 
 static SPEC: KindSpec = KindSpec {
     name: "figures",
-    // 2: error bars.
+    // 2: error bars, errors of each scene, reliability.
     version: 2,
-    doc: "Draws maps beside scene and truth, the scores, the confusion matrix and the training curves, as JPEG.",
+    doc: "Draws maps beside scene and truth, their errors, the scores, the confusion matrix and the training curves, as JPEG.",
     inputs: &[
-        port("metrics", &[Artefact::Metrics], "Scores: makes `jaccard.jpg` and `confusion.jpg`."),
-        port("maps", &[Artefact::Maps], "Maps: makes `segmentation_<scene>.jpg` for each."),
+        port(
+            "metrics",
+            &[Artefact::Metrics],
+            "Scores: makes `jaccard.jpg`, `confusion.jpg` and, where `evaluate` has `probabilities`, `reliability.jpg`.",
+        ),
+        port("maps", &[Artefact::Maps], "Maps: makes `segmentation_<scene>.jpg` and `errors_<scene>.jpg` for each."),
         port("tiles", &[Artefact::Tiles], "The scenes that were mapped, with their truth."),
         port("history", &[Artefact::History], "Training history: makes `curves.jpg`."),
     ],
@@ -61,8 +66,10 @@ pub(super) enum StretchParam {
 #[serde(tag = "figure", rename_all = "snake_case")]
 enum Drawing {
     Scene { scene: String, stretch: StretchParam },
+    Errors { scene: String, stretch: StretchParam },
     Jaccard { title: String },
     Confusion { title: String },
+    Reliability { title: String },
     Curves { title: String },
 }
 
@@ -107,14 +114,20 @@ impl StageKind for Figures {
         };
         if !context.items("maps").is_empty() {
             for (scene, map, tile) in map_tile_pairs(context)? {
-                let inputs = vec![("map".into(), map), ("tile".into(), tile)];
-                add(format!("segmentation_{scene}"), Drawing::Scene { scene, stretch: with.stretch }, inputs);
+                let inputs = || vec![("map".into(), map.clone()), ("tile".into(), tile.clone())];
+                let (name, stretch) = (scene.clone(), with.stretch);
+                add(format!("segmentation_{scene}"), Drawing::Scene { scene: name.clone(), stretch }, inputs());
+                add(format!("errors_{scene}"), Drawing::Errors { scene: name, stretch }, inputs());
             }
         }
         if let [metrics, ..] = context.items("metrics") {
             let inputs = || vec![("metrics".to_owned(), metrics.from.clone())];
             add("jaccard".into(), Drawing::Jaccard { title: title.clone() }, inputs());
             add("confusion".into(), Drawing::Confusion { title: title.clone() }, inputs());
+            let scored = made_by(context.pipeline, context.stage, "metrics");
+            if scored.is_some_and(|evaluate| evaluate.input("probabilities").is_some()) {
+                add("reliability".into(), Drawing::Reliability { title: title.clone() }, inputs());
+            }
         }
         if let [history, ..] = context.items("history") {
             let inputs = vec![("history".into(), history.from.clone())];
@@ -129,8 +142,12 @@ impl StageKind for Figures {
             Drawing::Scene { scene, stretch } => {
                 draw_scene(&scene, task.input("map")?, task.input("tile")?, &classes, stretch, task)?
             }
+            Drawing::Errors { scene, stretch } => {
+                draw_errors(&scene, task.input("map")?, task.input("tile")?, &classes, stretch, task)?
+            }
             Drawing::Jaccard { title } => draw_jaccard(&title, &Metrics::read(task.input("metrics")?)?, &classes)?,
             Drawing::Confusion { title } => draw_confusion(&title, &Metrics::read(task.input("metrics")?)?, &classes)?,
+            Drawing::Reliability { title } => draw_reliability(&title, &Metrics::read(task.input("metrics")?)?)?,
             Drawing::Curves { title } => draw_curves(&title, task.input("history")?)?,
         };
         picture.write_jpeg(task.output(PICTURE)?).map_err(|e| StageError::failed(e.to_string()))?;

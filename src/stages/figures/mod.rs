@@ -1,6 +1,8 @@
 //! `figures`: scores, maps and training curves as JPEG.
 
+mod errors;
 mod kind;
+mod rows;
 mod scene;
 mod scores;
 

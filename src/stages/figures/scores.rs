@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use crate::engine::StageError;
-use crate::figure::{ConfusionFigure, CurvesFigure, Epoch, JaccardFigure, Picture, confusion, curves, jaccard_bars};
+use crate::figure::{
+    ConfusionFigure, CurvesFigure, Epoch, JaccardFigure, Picture, ReliabilityFigure, confusion, curves, jaccard_bars,
+    reliability,
+};
 use crate::metrics::Score;
 use crate::net::{Ended, History};
 use crate::raster::ClassTable;
@@ -32,6 +35,21 @@ pub(super) fn draw_confusion(title: &str, metrics: &Metrics, classes: &ClassTabl
         classes,
         labels: &score.labels,
         counts: &score.confusion,
+    })
+    .map_err(|e| StageError::failed(e.to_string()))
+}
+
+/// How often the network is right by how sure it is.
+pub(super) fn draw_reliability(title: &str, metrics: &Metrics) -> Result<Picture, StageError> {
+    let Some(calibration) = &metrics.calibration else {
+        return Err(StageError::failed("no pixel has both a label and probabilities: there is nothing to draw"));
+    };
+    let scenes = metrics.scenes.len();
+    let plural = if scenes == 1 { "" } else { "s" };
+    reliability(&ReliabilityFigure {
+        title: &format!("{title}: reliability of the probabilities"),
+        subtitle: &format!("{scenes} scene{plural}, {} labelled pixels", grouped(calibration.pixels)),
+        calibration,
     })
     .map_err(|e| StageError::failed(e.to_string()))
 }
