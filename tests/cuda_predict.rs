@@ -6,8 +6,8 @@ use candle_core::Device;
 use s2pipe::net::config::Precision;
 use s2pipe::net::rng::Rng;
 use s2pipe::net::{
-    Augment, Compute, GpuUse, IGNORE, Model, ModelConfig, PredictHooks, PredictOptions, Result, SceneSource, UNetConfig,
-    predict_scene_on,
+    Augment, Compute, GpuUse, IGNORE, Model, ModelConfig, PredictHooks, PredictOptions, Result, SceneSource,
+    UNetConfig, predict_scene_on,
 };
 
 mod cuda_device;
