@@ -126,7 +126,7 @@ fn other_recipes_are_those_of_the_cpu_too() {
     let sgd = TrainConfig { optimizer: OptimizerConfig::Sgd(SgdConfig::with_lr(0.05)), ..averaged.clone() };
     let sum = TrainConfig { loss: serde_json::from_str(sum).unwrap(), ..averaged.clone() };
     for config in [averaged, sgd, sum] {
-        let Some(gpu) = gpu(F32) else { return };
+        let Some(gpu) = compute(F32) else { return };
         let (here, there) = (trained(&Compute::Cpu, &config), trained(&gpu, &config));
         let apart = distance(&there, &here);
         assert!(apart < 2e-3, "{apart}: {config:?}");
