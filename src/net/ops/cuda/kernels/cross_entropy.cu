@@ -79,61 +79,23 @@ struct Terms {
           soft_scaled(terms + 3 * classes),
           soft_total(terms[4 * classes]),
           soft_total_scaled(terms[4 * classes + 1]) {}
-};
 
-// The loss of a pixel, not yet over the norm; puts its gradient in the place of its logits.
-__device__ inline double pixel_loss(const Terms& terms, float* row, int label, int classes) {
-    const float max = highest(row, classes);
-    // The difference first: next to a huge maximum the logarithm would be lost.
-    const float below = max - row[label];
-    double smoothed = 0.0;
-    if (terms.soft_total > 0.0f) {
-        for (int c = 0; c < classes; ++c) smoothed += (double)terms.soft[c] * (max - row[c]);
-    }
-    const float sum = exponentiate(row, max, classes), log_sum = logf(sum);
-    const float total = (terms.hard_scaled[label] + terms.soft_total_scaled) / sum;
-    for (int c = 0; c < classes; ++c) row[c] = total * row[c] - terms.soft_scaled[c];
-    row[label] -= terms.hard_scaled[label];
-    return (double)terms.hard[label] * ((double)below + log_sum) + (double)terms.soft_total * log_sum + smoothed;
-}
-
-// `partials` gets a sum of losses a block; `gradient`, where it is asked for, the gradient of the loss.
-template <class T>
-__device__ void cross_entropy(
-    const T* logits,
-    const unsigned char* labels,
-    const float* factors,
-    const double* norm,
-    double* partials,
-    T* gradient,
-    Index pixels,
-    int classes
-) {
-    __shared__ float tile[TILE];
-    const Terms terms(factors, classes);
-    const bool live = *norm > 0.0;
-    const int most = tile_pixels(classes);
-    double loss = 0.0;
-    for (Index first = (Index)blockIdx.x * most; first < pixels; first += (Index)gridDim.x * most) {
-        const int count = (int)least((Index)most, pixels - first);
-        load_tile(logits + first * classes, tile, count, classes);
-        __syncthreads();
-        if (threadIdx.x < count) {
-            float* row = tile + threadIdx.x * row_stride(classes);
-            const int label = labels[first + threadIdx.x];
-            if (live && is_class(label, classes)) {
-                loss += pixel_loss(terms, row, label, classes);
-            } else {
-                fill_row(row, 0.0f, classes);
-            }
+    // The loss of a pixel, not yet over the norm; puts its gradient in the place of its logits.
+    __device__ double operator()(float* row, int label, int classes) const {
+        const float max = highest(row, classes);
+        // The difference first: next to a huge maximum the logarithm would be lost.
+        const float below = max - row[label];
+        double smoothed = 0.0;
+        if (soft_total > 0.0f) {
+            for (int c = 0; c < classes; ++c) smoothed += (double)soft[c] * (max - row[c]);
         }
-        __syncthreads();
-        if (gradient) store_tile(gradient + first * classes, tile, count, classes);
-        __syncthreads();
+        const float sum = exponentiate(row, max, classes), log_sum = logf(sum);
+        const float total = (hard_scaled[label] + soft_total_scaled) / sum;
+        for (int c = 0; c < classes; ++c) row[c] = total * row[c] - soft_scaled[c];
+        row[label] -= hard_scaled[label];
+        return (double)hard[label] * ((double)below + log_sum) + (double)soft_total * log_sum + smoothed;
     }
-    loss = block_sum(loss);
-    if (threadIdx.x == 0) partials[blockIdx.x] = loss;
-}
+};
 
 extern "C" __global__ void cross_entropy_f32(
     const float* __restrict__ logits,
@@ -145,7 +107,7 @@ extern "C" __global__ void cross_entropy_f32(
     Index pixels,
     int classes
 ) {
-    cross_entropy(logits, labels, terms, norm, partials, gradient, pixels, classes);
+    pixel_losses(Terms(terms, classes), logits, labels, norm, partials, gradient, pixels, classes);
 }
 extern "C" __global__ void cross_entropy_bf16(
     const bf16* __restrict__ logits,
@@ -157,7 +119,7 @@ extern "C" __global__ void cross_entropy_bf16(
     Index pixels,
     int classes
 ) {
-    cross_entropy(logits, labels, terms, norm, partials, gradient, pixels, classes);
+    pixel_losses(Terms(terms, classes), logits, labels, norm, partials, gradient, pixels, classes);
 }
 
 // Adds the blocks' losses, over `norm` where there is one (0 gives 0). A label that is no class makes the loss NaN. One block.

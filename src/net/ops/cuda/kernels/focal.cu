@@ -2,63 +2,34 @@
 
 #include "tile.cuh"
 
-// The loss of a pixel by its own class' weight, not yet over the norm; puts its gradient in the place of its logits.
-__device__ inline double focal_pixel(float* row, int label, int classes, float weight, float scaled, float gamma) {
-    const float max = highest(row, classes);
-    // The difference first: next to a huge maximum the logarithm would be lost.
-    const float below = max - row[label];
-    exponentiate(row, max, classes);
-    // Summed up, since 1 less a number near 1 has few digits.
-    float others = 0.0f;
-    for (int c = 0; c < classes; ++c) others += c == label ? 0.0f : row[c];
-    const float sum = row[label] + others, own = row[label] / sum, rest = others / sum;
-    const float surprise = below + logf(sum);
-    const float power = powf(rest, gamma);
-    // At a probability of 1 the limit is 0, where the second power may be infinite.
-    const bool second = gamma != 0.0f && rest != 0.0f;
-    const float slope = second ? power + gamma * own * powf(rest, gamma - 1.0f) * surprise : power;
-    for (int c = 0; c < classes; ++c) row[c] = scaled * slope * (row[c] / sum);
-    row[label] = -scaled * slope * rest;
-    return (double)weight * ((double)power * surprise);
-}
+// The factors, as the pixels see them: each class' weight, as it is and over the norm.
+struct Focal {
+    const float *weight, *scaled;
+    float gamma;
 
-// `partials` gets a sum of losses a block; `gradient`, where it is asked for, the gradient of the loss.
-template <class T>
-__device__ void focal(
-    const T* logits,
-    const unsigned char* labels,
-    const float* terms,
-    const double* norm,
-    double* partials,
-    T* gradient,
-    float gamma,
-    Index pixels,
-    int classes
-) {
-    __shared__ float tile[TILE];
-    const bool live = *norm > 0.0;
-    const int most = tile_pixels(classes);
-    double loss = 0.0;
-    for (Index first = (Index)blockIdx.x * most; first < pixels; first += (Index)gridDim.x * most) {
-        const int count = (int)least((Index)most, pixels - first);
-        load_tile(logits + first * classes, tile, count, classes);
-        __syncthreads();
-        if (threadIdx.x < count) {
-            float* row = tile + threadIdx.x * row_stride(classes);
-            const int label = labels[first + threadIdx.x];
-            if (live && is_class(label, classes)) {
-                loss += focal_pixel(row, label, classes, terms[label], terms[2 * classes + label], gamma);
-            } else {
-                fill_row(row, 0.0f, classes);
-            }
-        }
-        __syncthreads();
-        if (gradient) store_tile(gradient + first * classes, tile, count, classes);
-        __syncthreads();
+    __device__ Focal(const float* terms, float gamma, int classes)
+        : weight(terms), scaled(terms + 2 * classes), gamma(gamma) {}
+
+    // The loss of a pixel, not yet over the norm; puts its gradient in the place of its logits.
+    __device__ double operator()(float* row, int label, int classes) const {
+        const float max = highest(row, classes);
+        // The difference first: next to a huge maximum the logarithm would be lost.
+        const float below = max - row[label];
+        exponentiate(row, max, classes);
+        // Summed up, since 1 less a number near 1 has few digits.
+        float others = 0.0f;
+        for (int c = 0; c < classes; ++c) others += c == label ? 0.0f : row[c];
+        const float sum = row[label] + others, own = row[label] / sum, rest = others / sum;
+        const float surprise = below + logf(sum);
+        const float power = powf(rest, gamma);
+        // At a probability of 1 the limit is 0, where the second power may be infinite.
+        const bool second = gamma != 0.0f && rest != 0.0f;
+        const float slope = second ? power + gamma * own * powf(rest, gamma - 1.0f) * surprise : power;
+        for (int c = 0; c < classes; ++c) row[c] = scaled[label] * slope * (row[c] / sum);
+        row[label] = -scaled[label] * slope * rest;
+        return (double)weight[label] * ((double)power * surprise);
     }
-    loss = block_sum(loss);
-    if (threadIdx.x == 0) partials[blockIdx.x] = loss;
-}
+};
 
 extern "C" __global__ void focal_f32(
     const float* __restrict__ logits,
@@ -71,7 +42,7 @@ extern "C" __global__ void focal_f32(
     Index pixels,
     int classes
 ) {
-    focal(logits, labels, terms, norm, partials, gradient, gamma, pixels, classes);
+    pixel_losses(Focal(terms, gamma, classes), logits, labels, norm, partials, gradient, pixels, classes);
 }
 extern "C" __global__ void focal_bf16(
     const bf16* __restrict__ logits,
@@ -84,5 +55,5 @@ extern "C" __global__ void focal_bf16(
     Index pixels,
     int classes
 ) {
-    focal(logits, labels, terms, norm, partials, gradient, gamma, pixels, classes);
+    pixel_losses(Focal(terms, gamma, classes), logits, labels, norm, partials, gradient, pixels, classes);
 }

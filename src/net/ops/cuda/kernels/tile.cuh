@@ -93,3 +93,42 @@ __device__ inline bool is_class(int label, int classes) { return label < classes
 
 // The f64 that is no number.
 __device__ inline double not_a_number() { return __longlong_as_double(0x7ff8000000000000LL); }
+
+// Losses of pixels and their gradients in one pass. `loss_of(row, label, classes)` gives the loss of a pixel whose label is a
+// class, and puts its gradient in the place of its logits. `partials` gets a sum of losses a block; `gradient`, where it is
+// asked for, the gradients. Without a labelled pixel of a class with weight (`norm` 0) both are 0.
+template <class T, class Loss>
+__device__ void pixel_losses(
+    const Loss& loss_of,
+    const T* logits,
+    const unsigned char* labels,
+    const double* norm,
+    double* partials,
+    T* gradient,
+    Index pixels,
+    int classes
+) {
+    __shared__ float tile[TILE];
+    const bool live = *norm > 0.0;
+    const int most = tile_pixels(classes);
+    double loss = 0.0;
+    for (Index first = (Index)blockIdx.x * most; first < pixels; first += (Index)gridDim.x * most) {
+        const int count = (int)least((Index)most, pixels - first);
+        load_tile(logits + first * classes, tile, count, classes);
+        __syncthreads();
+        if (threadIdx.x < count) {
+            float* row = tile + threadIdx.x * row_stride(classes);
+            const int label = labels[first + threadIdx.x];
+            if (live && is_class(label, classes)) {
+                loss += loss_of(row, label, classes);
+            } else {
+                fill_row(row, 0.0f, classes);
+            }
+        }
+        __syncthreads();
+        if (gradient) store_tile(gradient + first * classes, tile, count, classes);
+        __syncthreads();
+    }
+    loss = block_sum(loss);
+    if (threadIdx.x == 0) partials[blockIdx.x] = loss;
+}
