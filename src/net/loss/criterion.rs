@@ -16,6 +16,14 @@ pub trait Criterion {
     /// # Errors
     /// Operands that do not fit; on the CPU a target that is no class.
     fn with_gradient(&self, logits: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)>;
+
+    /// The loss alone, for logits that nothing is learned from.
+    ///
+    /// # Errors
+    /// As [`Self::with_gradient`].
+    fn value(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        Ok(self.with_gradient(logits, targets)?.0)
+    }
 }
 
 /// Cross-entropy with class weights and label smoothing, over labelled pixels.
@@ -51,6 +59,10 @@ impl CrossEntropy {
 impl Criterion for CrossEntropy {
     fn with_gradient(&self, logits: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> {
         Ok(softmax_cross_entropy_with_gradient(logits, targets, self.class_weights.as_deref(), self.smoothing)?)
+    }
+
+    fn value(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        self.loss(logits, targets)
     }
 }
 

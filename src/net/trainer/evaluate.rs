@@ -36,7 +36,7 @@ pub(super) fn evaluate(
             let (bands, labels) = feed.tensors(batch)?;
             let logits = network.forward(&bands, Mode::Eval)?;
             counts.add(&logits, &labels)?;
-            let (batch_loss, _) = loss.with_gradient(&logits, &labels)?;
+            let batch_loss = loss.value(&logits, &labels)?;
             loss_sum += f64::from(batch_loss.to_scalar::<f32>()?) * weight as f64;
             labelled += weight;
         }
