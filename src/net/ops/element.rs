@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor, WithDType, bail};
 
-use super::exponential;
+use super::{exponential, ranks};
 
 /// `f32` for work, `f64` so that gradients can be checked against finite differences.
 pub(crate) trait Element: WithDType {
@@ -23,10 +23,12 @@ pub(crate) trait Element: WithDType {
     fn rank(self, index: u32) -> Self::Rank;
     /// The value and the index again.
     fn unrank(rank: Self::Rank) -> (Self, u32);
+    /// Ranks that come with ascending indices, in ascending order.
+    fn sort(ranks: Vec<Self::Rank>) -> Vec<Self::Rank>;
 }
 
 macro_rules! element {
-    ($t:ty, $bits:ty, $rank:ty, $exp:path, $ln:path, $erfc:path) => {
+    ($t:ty, $bits:ty, $rank:ty, $exp:path, $ln:path, $erfc:path, $sort:path) => {
         impl Element for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -47,6 +49,9 @@ macro_rules! element {
             fn unrank(rank: $rank) -> (Self, u32) {
                 (Self::from_bits(!((rank >> u32::BITS) as $bits)), rank as u32)
             }
+            fn sort(ranks: Vec<$rank>) -> Vec<$rank> {
+                $sort(ranks)
+            }
             #[inline(always)]
             fn erfc(self) -> Self {
                 $erfc(self)
@@ -56,8 +61,8 @@ macro_rules! element {
 }
 
 // Gradient checks in f64 need the library's last digits; work in f32 needs vectors.
-element!(f32, u32, u64, exponential::exp, exponential::ln, libm::erfcf);
-element!(f64, u64, u128, f64::exp, f64::ln, libm::erfc);
+element!(f32, u32, u64, exponential::exp, exponential::ln, libm::erfcf, ranks::sort_f32);
+element!(f64, u64, u128, f64::exp, f64::ln, libm::erfc, ranks::sort_f64);
 
 /// Runs a generic body with `$t` bound to the floating-point type behind `$dtype`.
 macro_rules! with_float {

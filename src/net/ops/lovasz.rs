@@ -110,9 +110,7 @@ impl Class {
             let p = probabilities[pixel * classes + self.class];
             if own(pixel) { T::ONE - p } else { p }
         };
-        let mut ranks: Vec<T::Rank> = pixels.iter().map(|pixel| error(*pixel).rank(*pixel as u32)).collect();
-        // No two are equal: the index is a part of them.
-        ranks.sort_unstable();
+        let ranks = T::sort(pixels.iter().map(|pixel| error(*pixel).rank(*pixel as u32)).collect());
         let mut slopes = vec![T::ZERO; if batch.tracked { batch.targets.len() } else { 0 }];
         let mut jaccard = Jaccard { intersection: self.count as f64, union: self.count as f64 };
         let mut loss = 0.0;

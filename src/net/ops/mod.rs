@@ -26,6 +26,7 @@ mod lovasz;
 mod matmul;
 mod max_pool;
 mod panel;
+mod ranks;
 mod relu;
 mod scratch;
 pub(crate) mod simd;
