@@ -128,6 +128,12 @@ impl Georeference {
         (square && self.geo_keys.as_ref().is_some_and(GeoKeys::in_metres)).then_some(across)
     }
 
+    /// Ground that a pixel covers in square metres; [`None`] where the CRS does not count in metres.
+    pub fn square_metres_per_pixel(&self) -> Option<f64> {
+        let [a, b, _, d, e, _] = self.transform?;
+        self.geo_keys.as_ref().is_some_and(GeoKeys::in_metres).then_some((a * e - b * d).abs())
+    }
+
     fn same_crs(&self, other: &Self) -> bool {
         let keys = |georef: &Self| georef.geo_keys.clone().filter(GeoKeys::has_crs);
         match (self.epsg, other.epsg) {

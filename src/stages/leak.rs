@@ -79,7 +79,7 @@ pub fn leaks(graph: &Graph, cache: &Cache) -> Result<Vec<Leak>, StageError> {
     let mut found: Vec<Leak> = Vec::new();
     let mut told = HashSet::new();
     for (id, task) in graph.tasks.iter().enumerate() {
-        if graph.stages[task.stage].kind != "evaluate" || !task.inputs.iter().any(|i| i.slot == "map") {
+        if graph.stages[task.stage].kind != "evaluate" || !task.inputs.iter().any(|i| i.slot == "tile") {
             continue;
         }
         let scored = graph.behind(id, |slot| slot == "tile");

@@ -84,3 +84,15 @@ pub(super) fn made_by<'a>(pipeline: &'a Pipeline, stage: &Stage, input: &str) ->
         _ => None,
     }
 }
+
+/// Bytes of probabilities held at a time, about.
+const STRIP_BYTES: usize = 128 << 20;
+
+/// Rows that are stored together: strips of whole ones are decoded once.
+const STORED_ROWS: usize = 256;
+
+/// How many rows of probabilities, `width` times `classes` f32, are read at a time.
+pub(super) fn probability_rows(width: usize, classes: usize) -> usize {
+    let fitting = (STRIP_BYTES / (width * classes * size_of::<f32>()).max(1)).max(1);
+    if fitting > STORED_ROWS { fitting / STORED_ROWS * STORED_ROWS } else { fitting }
+}

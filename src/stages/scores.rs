@@ -112,6 +112,8 @@ mod tests {
             scenes: BTreeMap::new(),
             intervals: None,
             calibration: None,
+            boundary: None,
+            areas: None,
         };
         write_document(&path, &metrics).unwrap();
         let scores = scores_of(&path).unwrap();

@@ -6,7 +6,7 @@ use super::summary::shown;
 use super::{Align, Table};
 use crate::engine::{RunSummary, StageSummary};
 use crate::raster::ClassTable;
-use crate::stages::compare::Ranking;
+use crate::stages::compare::{Ranking, Row};
 use crate::stages::evaluate::Metrics;
 
 /// Variants of a ranking that are shown, at most.
@@ -96,7 +96,8 @@ fn ranking_table(stage: &str, ranking: &Ranking, path: &std::path::Path) -> Stri
     ]);
     for row in ranking.rows.iter().take(MOST_ROWS) {
         let cell = |name: Option<&str>| name.map_or_else(String::new, |n| number(row.scores.get(n).copied()));
-        table.row([row.rank.to_string(), row.variant.clone(), number(row.score), cell(first), cell(second)]);
+        let score = number(row.score) + &about(row, &ranking.by);
+        table.row([row.rank.to_string(), row.variant.clone(), score, cell(first), cell(second)]);
     }
     let mut text = format!("  {stage}\n{}", table.render("    "));
     if let Some(more) = ranking.rows.len().checked_sub(MOST_ROWS).filter(|&more| more > 0) {
@@ -105,9 +106,37 @@ fn ranking_table(stage: &str, ranking: &Ranking, path: &std::path::Path) -> Stri
     text
 }
 
+/// Behind a mean, how far the runs lie apart and how many they are.
+fn about(row: &Row, by: &str) -> String {
+    let Some(spread) = &row.spread else { return String::new() };
+    let deviation = spread.deviation.get(by).map_or_else(String::new, |d| format!(" ± {d:.3}"));
+    format!("{deviation} ({})", spread.runs)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::between;
+    use std::collections::BTreeMap;
+
+    use serde_json::Map;
+
+    use super::{about, between};
+    use crate::stages::compare::{Row, Spread};
+
+    #[test]
+    fn a_mean_tells_its_spread() {
+        let row = |spread| Row {
+            rank: 1,
+            variant: "all".into(),
+            axes: Map::new(),
+            score: Some(0.6),
+            scores: BTreeMap::new(),
+            spread,
+        };
+        let deviation = BTreeMap::from([("jaccard".to_owned(), 0.0124)]);
+        let three = row(Some(Spread { runs: 3, deviation, range: Some([0.59, 0.61]) }));
+        assert_eq!(about(&three, "jaccard"), " ± 0.012 (3)");
+        assert_eq!((about(&three, "kappa"), about(&row(None), "jaccard")), (" (3)".to_owned(), String::new()));
+    }
 
     #[test]
     fn an_interval_stands_behind_its_number() {

@@ -5,13 +5,8 @@ use std::path::Path;
 use crate::engine::StageError;
 use crate::metrics::CalibrationSums;
 use crate::raster::{NO_LABEL, Reader, Samples};
+use crate::stages::params::probability_rows;
 use crate::stages::tile::TileReader;
-
-/// Bytes of probabilities held at a time, about.
-const STRIP_BYTES: usize = 128 << 20;
-
-/// Rows that are stored together: strips of whole ones are decoded once.
-const STORED_ROWS: usize = 256;
 
 /// Compares the probabilities of a scene, a band for each of `codes`, with its truth.
 pub(super) fn calibrate(path: &Path, tile: &TileReader, codes: &[u8]) -> Result<CalibrationSums, StageError> {
@@ -25,7 +20,7 @@ pub(super) fn calibrate(path: &Path, tile: &TileReader, codes: &[u8]) -> Result<
         return Err(wrong(format!("is {w}x{h} px with {bands} bands, scene {:?} has {expected}", tile.card().name)));
     }
     let mut sums = CalibrationSums::default();
-    let strip = strip_rows(width * codes.len() * size_of::<f32>());
+    let strip = probability_rows(width, codes.len());
     for first in (0..height).step_by(strip) {
         let rows = strip.min(height - first);
         let mut truth = vec![NO_LABEL; rows * width];
@@ -38,9 +33,4 @@ pub(super) fn calibrate(path: &Path, tile: &TileReader, codes: &[u8]) -> Result<
         }
     }
     Ok(sums)
-}
-
-fn strip_rows(row_bytes: usize) -> usize {
-    let fitting = (STRIP_BYTES / row_bytes.max(1)).max(1);
-    if fitting > STORED_ROWS { fitting / STORED_ROWS * STORED_ROWS } else { fitting }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::calibrate::calibrate;
 use super::pair::{MapAndTruth, STRIP_ROWS};
 use crate::engine::{StageError, TaskContext};
-use crate::metrics::{Block, CalibrationSums, ConfusionMatrix, MetricsError, count_blocks};
+use crate::metrics::{Block, BoundaryCounts, CalibrationSums, ConfusionMatrix, MetricsError, count_blocks};
 use crate::raster::NO_LABEL;
 use crate::stages::document::{read_document, write_dense_document};
 use crate::stages::params::read_codes;
@@ -21,6 +21,9 @@ const COUNTS_VERSION: &str = "s2pipe.counts/1";
 pub(super) struct CountParams {
     /// Side of the blocks of the bootstrap, pixels; `None` without one.
     pub(super) block: Option<usize>,
+    /// How far from another class pixels of a boundary lie, pixels; `None` where boundaries are not scored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) boundary: Option<usize>,
 }
 
 /// The counts of one scene, between its task and the task that sums.
@@ -35,6 +38,9 @@ pub(super) struct SceneCounts {
     pub(super) blocks: Vec<Block>,
     /// Where there were probabilities.
     pub(super) calibration: Option<CalibrationSums>,
+    /// Where boundaries are scored.
+    #[serde(default)]
+    pub(super) boundary: Option<BoundaryCounts>,
 }
 
 impl SceneCounts {
@@ -72,8 +78,21 @@ pub(super) fn count_scene(params: &CountParams, task: &TaskContext<'_>) -> Resul
         None => None,
     };
     let confusion = matrix.dense(&labels);
-    let counts = SceneCounts { format: COUNTS_VERSION.into(), labels, confusion, blocks, calibration };
+    let boundary = params.boundary.map(|distance| count_boundary(&pair, distance)).transpose()?;
+    let counts = SceneCounts { format: COUNTS_VERSION.into(), labels, confusion, blocks, calibration, boundary };
     write_dense_document(&task.output("counts")?, &counts)
+}
+
+/// Pixels near the outlines of classes, strip by strip with the rows around it.
+fn count_boundary(pair: &MapAndTruth<'_>, distance: usize) -> Result<BoundaryCounts, StageError> {
+    let mut boundary = BoundaryCounts::default();
+    for (first, rows) in pair.strips(STRIP_ROWS) {
+        let above = first.saturating_sub(distance);
+        let below = (first + rows + distance).min(pair.height());
+        let (truth, mapped) = pair.rows(above, below - above)?;
+        boundary.add(&truth, &mapped, pair.width(), (first - above, rows), distance);
+    }
+    Ok(boundary)
 }
 
 /// Whole blocks, so that none is cut by a strip's edge.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::count::{CountParams, count_scene};
+use super::region::measure_map;
 use super::sum::{SumParams, sum_scenes};
 use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, StageError, StageKind,
@@ -16,8 +17,8 @@ use crate::stages::params::{classes_of, codes_json, expand_error, read_params, r
 
 static SPEC: KindSpec = KindSpec {
     name: "evaluate",
-    // 2: reports its scores. 3: confidence intervals. 4: calibration.
-    version: 4,
+    // 2: reports its scores. 3: confidence intervals. 4: calibration. 5: boundaries, areas.
+    version: 5,
     doc: "Scores maps against truth: Jaccard per class and its mean with scikit-learn's semantics, and more.",
     inputs: &[
         InputSpec {
@@ -41,6 +42,13 @@ static SPEC: KindSpec = KindSpec {
             required: false,
             doc: "What `predict` leaves with `probabilities: true`: adds the calibration to `metrics.json`.",
         },
+        InputSpec {
+            name: "region",
+            accepts: &[Artefact::Maps],
+            accepts_files: true,
+            required: false,
+            doc: "Maps whose area of each class is to be estimated by the errors found here; they need no truth.",
+        },
     ],
     free_inputs: false,
     outputs: &[
@@ -60,31 +68,39 @@ static SPEC: KindSpec = KindSpec {
     ],
     free_outputs: false,
     joins: false,
-    params: &[ParamSpec {
-        name: "bootstrap",
-        ty: ParamType::Object(&[
-            ParamSpec {
-                name: "samples",
-                ty: ParamType::Int { min: 0, max: 100_000 },
-                default: Default::Json("1000"),
-                doc: "Draws; 0 for no intervals.",
-            },
-            ParamSpec {
-                name: "block",
-                ty: ParamType::Int { min: 16, max: 4096 },
-                default: Default::Json("64"),
-                doc: "Side of a block, pixels: longer than what lies in it is alike.",
-            },
-            ParamSpec {
-                name: "confidence",
-                ty: ParamType::Float { min: 0.5, max: 0.999 },
-                default: Default::Json("0.95"),
-                doc: "Share of the draws inside an interval.",
-            },
-        ]),
-        default: Default::Json("{}"),
-        doc: "Confidence intervals of the Jaccard scores: square blocks of the scenes, drawn with replacement.",
-    }],
+    params: &[
+        ParamSpec {
+            name: "bootstrap",
+            ty: ParamType::Object(&[
+                ParamSpec {
+                    name: "samples",
+                    ty: ParamType::Int { min: 0, max: 100_000 },
+                    default: Default::Json("1000"),
+                    doc: "Draws; 0 for no intervals.",
+                },
+                ParamSpec {
+                    name: "block",
+                    ty: ParamType::Int { min: 16, max: 4096 },
+                    default: Default::Json("64"),
+                    doc: "Side of a block, pixels: longer than what lies in it is alike.",
+                },
+                ParamSpec {
+                    name: "confidence",
+                    ty: ParamType::Float { min: 0.5, max: 0.999 },
+                    default: Default::Json("0.95"),
+                    doc: "Share of the draws inside an interval.",
+                },
+            ]),
+            default: Default::Json("{}"),
+            doc: "Confidence intervals of the Jaccard scores: square blocks of the scenes, drawn with replacement.",
+        },
+        ParamSpec {
+            name: "boundary",
+            ty: ParamType::Int { min: 1, max: 64 },
+            default: Default::Absent,
+            doc: "Adds the Jaccard along boundaries: of pixels at most so many pixels away from another class.",
+        },
+    ],
     check: None,
 };
 
@@ -94,6 +110,8 @@ static SPEC: KindSpec = KindSpec {
 enum Step {
     /// Count one scene.
     Count(CountParams),
+    /// Measure one map of the region.
+    Measure,
     /// Sum all scenes and score.
     Sum(SumParams),
 }
@@ -101,6 +119,7 @@ enum Step {
 #[derive(Deserialize)]
 struct With {
     bootstrap: Bootstrap,
+    boundary: Option<usize>,
 }
 
 /// The `evaluate` stage kind.
@@ -114,7 +133,7 @@ impl StageKind for Evaluate {
 
     fn expand(&self, context: &ExpandContext<'_>) -> Result<Expansion, ExpandError> {
         let classes = classes_of(context)?;
-        let With { bootstrap } = read_with(&context.stage.with)?;
+        let With { bootstrap, boundary } = read_with(&context.stage.with)?;
         let bootstrap = (bootstrap.samples > 0).then_some(bootstrap);
         let stage = &context.stage.name;
         let from = |task: &str, output: &str| Origin::Task {
@@ -130,7 +149,7 @@ impl StageKind for Evaluate {
             counts.push((format!("scenes/{name}"), from(&format!("scenes/{name}"), "counts")));
             expansion.tasks.push(TaskPlan {
                 name: format!("scenes/{name}"),
-                params: to_json(&Step::Count(CountParams { block: bootstrap.map(|b| b.block) })),
+                params: to_json(&Step::Count(CountParams { block: bootstrap.map(|b| b.block), boundary })),
                 seed: None,
                 classes: Some(codes_json(classes)),
                 inputs,
@@ -138,10 +157,23 @@ impl StageKind for Evaluate {
                 cores: Cores::One,
             });
         }
+        for item in context.items("region") {
+            let name = format!("region/{}", item.name);
+            counts.push((name.clone(), from(&name, "areas")));
+            expansion.tasks.push(TaskPlan {
+                name: name.clone(),
+                params: to_json(&Step::Measure),
+                seed: None,
+                classes: None,
+                inputs: vec![("map".into(), item.from.clone())],
+                outputs: vec![OutputDecl { name: "areas".into(), path: format!("{name}.json").into() }],
+                cores: Cores::One,
+            });
+        }
         let files = [("metrics", "metrics.json"), ("table", "metrics.csv"), ("confusion", "confusion.csv")];
         expansion.tasks.push(TaskPlan {
             name: String::new(),
-            params: to_json(&Step::Sum(SumParams { bootstrap })),
+            params: to_json(&Step::Sum(SumParams { bootstrap, boundary })),
             seed: bootstrap.map(|_| context.pipeline.seed),
             classes: Some(to_json(classes)),
             inputs: counts,
@@ -157,6 +189,7 @@ impl StageKind for Evaluate {
     fn run(&self, task: &TaskContext<'_>) -> Result<Outcome, StageError> {
         match read_params(task)? {
             Step::Count(params) => count_scene(&params, task)?,
+            Step::Measure => measure_map(task)?,
             Step::Sum(params) => sum_scenes(&params, task)?,
         }
         Ok(Outcome::Complete)

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::StageError;
-use crate::metrics::{Calibration, Intervals, Score};
+use crate::metrics::{Areas, BoundaryScore, Calibration, Intervals, Score};
 use crate::stages::document::read_document;
 
 /// Version of `metrics.json`. A field that may be missing does not change it.
@@ -27,6 +27,12 @@ pub struct Metrics {
     /// Whether the probabilities of all scenes are what they say; `None` where there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
+    /// Jaccard along boundaries, over all scenes; `None` where it was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boundary: Option<BoundaryScore>,
+    /// Area of each class over the maps connected as `region`; `None` where there were none, or nothing of them could be assessed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub areas: Option<Areas>,
 }
 
 impl Metrics {

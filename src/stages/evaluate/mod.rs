@@ -5,6 +5,7 @@ mod count;
 mod kind;
 mod metrics;
 mod pair;
+mod region;
 mod sum;
 
 pub use kind::Evaluate;

@@ -47,6 +47,11 @@ impl<'a> MapAndTruth<'a> {
         self.tile.card().width
     }
 
+    /// Rows.
+    pub(super) fn height(&self) -> usize {
+        self.tile.card().height
+    }
+
     /// Truth and map of some rows.
     pub(super) fn rows(&self, first: usize, count: usize) -> Result<(Vec<u8>, Vec<u8>), StageError> {
         let mut truth = vec![0; count * self.width()];
@@ -62,7 +67,7 @@ impl<'a> MapAndTruth<'a> {
 
     /// First row and number of rows of strips this high, top to bottom.
     pub(super) fn strips(&self, rows: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let height = self.tile.card().height;
+        let height = self.height();
         (0..height).step_by(rows.max(1)).map(move |first| (first, rows.min(height - first)))
     }
 }

@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::map::predict_map;
-use super::outputs::{CONFIDENCE, ENTROPY, PROBABILITIES};
+use super::outputs::{CONFIDENCE, ENTROPY, PROBABILITIES, Wanted};
 use crate::engine::{
-    Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, StageError, StageKind,
-    TaskContext, TaskPlan,
+    Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, StageError, StageKind, TaskContext, TaskPlan,
 };
 use crate::net::config::Precision;
 use crate::net::predict::{Augment, PredictOptions};
@@ -142,10 +141,9 @@ pub(super) struct PredictParams {
 }
 
 impl PredictParams {
-    /// Names of the outputs beside the map.
-    fn extra_outputs(&self) -> impl Iterator<Item = &'static str> {
-        let all = [(PROBABILITIES, self.probabilities), (CONFIDENCE, self.confidence), (ENTROPY, self.entropy)];
-        all.into_iter().filter_map(|(name, wanted)| wanted.then_some(name))
+    pub(super) fn wanted(&self) -> Wanted {
+        let Self { probabilities, confidence, entropy, min_area, .. } = *self;
+        Wanted { probabilities, confidence, entropy, min_area }
     }
 
     pub(super) fn options(&self) -> PredictOptions {
@@ -176,22 +174,14 @@ impl StageKind for Predict {
         };
         let mut expansion = Expansion::default();
         for scene in context.items("tiles") {
-            let mut outputs = vec![OutputDecl { name: "map".into(), path: format!("{}.tif", scene.name).into() }];
-            let mut stage_outputs = vec!["maps"];
-            for name in params.extra_outputs() {
-                outputs.push(OutputDecl { name: name.into(), path: format!("{name}/{}.tif", scene.name).into() });
-                stage_outputs.push(name);
-            }
-            for (name, output) in stage_outputs.into_iter().zip(&outputs) {
-                expansion.outputs.entry(name.into()).or_default().push(Item {
-                    axes: Vec::new(),
-                    name: scene.name.clone(),
-                    from: Origin::Task {
-                        stage: context.stage.name.clone(),
-                        task: scene.name.clone(),
-                        output: output.name.clone(),
-                    },
-                });
+            let declared = params.wanted().declare(&scene.name);
+            for (name, output) in &declared {
+                let from = Origin::Task {
+                    stage: context.stage.name.clone(),
+                    task: scene.name.clone(),
+                    output: output.name.clone(),
+                };
+                expansion.outputs.entry((*name).into()).or_default().push(Item::new(scene.name.clone(), from));
             }
             expansion.tasks.push(TaskPlan {
                 name: scene.name.clone(),
@@ -199,7 +189,7 @@ impl StageKind for Predict {
                 seed: None,
                 classes: Some(classes.clone()),
                 inputs: vec![("model".into(), model.from.clone()), ("scene".into(), scene.from.clone())],
-                outputs,
+                outputs: declared.into_iter().map(|(_, output)| output).collect(),
                 cores: Cores::All,
             });
         }

@@ -4,7 +4,7 @@ use super::kind::PredictParams;
 use super::outputs::Outputs;
 use super::scene::Scene;
 use crate::engine::{Progress, StageError, TaskContext};
-use crate::net::predict::{PredictHooks, predict_scene_on};
+use crate::net::predict::{PredictHooks, SceneSource, predict_scene_on};
 use crate::net::{Compute, GpuUse, NetError, weights};
 use crate::raster::ClassTable;
 use crate::stages::device::{open_compute, task_failure};
@@ -24,7 +24,8 @@ pub(super) fn predict_map(
     let compute = open_compute(task, with)?;
     let model = if matches!(compute, Compute::Cpu) { model } else { model.on(&compute.device()).map_err(failed)? };
     let scene = Scene::open(task.input("scene")?, &card)?;
-    let mut outputs = Outputs::create(params, classes, &scene, task)?;
+    let size = (scene.width(), scene.height());
+    let mut outputs = Outputs::create(params.wanted(), classes, (size, scene.georeference()), task)?;
     let mut sink = |_: usize, _: usize, indices: &[u8], probabilities: &[f32]| {
         outputs.write(indices, probabilities).map_err(|e| NetError::Config(e.to_string()))
     };

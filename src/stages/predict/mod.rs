@@ -7,3 +7,4 @@ mod outputs;
 mod scene;
 
 pub use kind::Predict;
+pub(super) use outputs::{CONFIDENCE, ENTROPY, Outputs, PROBABILITIES, Wanted};

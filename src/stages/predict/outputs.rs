@@ -3,18 +3,41 @@
 use std::path::Path;
 
 use super::certainty::{UNKNOWN, confidence, entropy};
-use super::kind::PredictParams;
-use super::scene::Scene;
-use crate::engine::{Cancel, StageError, TaskContext};
+use crate::engine::{Cancel, OutputDecl, StageError, TaskContext};
 use crate::net::IGNORE;
-use crate::net::predict::SceneSource;
 use crate::raster::{
     ClassTable, Georeference, NO_LABEL, Predictor, RasterError, RasterWriter, SampleType, Samples, WriteOptions,
     label_options, sieve,
 };
 
+/// What a prediction leaves beside its map, and what becomes of small regions in it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::stages) struct Wanted {
+    pub(in crate::stages) probabilities: bool,
+    pub(in crate::stages) confidence: bool,
+    pub(in crate::stages) entropy: bool,
+    /// Pixels.
+    pub(in crate::stages) min_area: usize,
+}
+
+impl Wanted {
+    /// Names of the outputs beside the map.
+    fn extra(self) -> impl Iterator<Item = &'static str> {
+        let all = [(PROBABILITIES, self.probabilities), (CONFIDENCE, self.confidence), (ENTROPY, self.entropy)];
+        all.into_iter().filter_map(|(name, wanted)| wanted.then_some(name))
+    }
+
+    /// Output of the stage, and the task's for it, of a scene: the map first.
+    pub(in crate::stages) fn declare(self, scene: &str) -> Vec<(&'static str, OutputDecl)> {
+        let map = ("maps", OutputDecl { name: MAP.into(), path: format!("{scene}.tif").into() });
+        let of =
+            |name: &'static str| (name, OutputDecl { name: name.into(), path: format!("{name}/{scene}.tif").into() });
+        std::iter::once(map).chain(self.extra().map(of)).collect()
+    }
+}
+
 /// The map and, where asked for, what the network thought of it.
-pub(super) struct Outputs {
+pub(in crate::stages) struct Outputs {
     map: Map,
     codes: Vec<u8>,
     probabilities: Option<RasterWriter>,
@@ -23,35 +46,34 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    /// Begins all files. Channels of the network are the classes of `classes`, in its order.
-    pub(super) fn create(
-        params: &PredictParams,
+    /// Begins all files, for a scene of this width and height. Channels of the network are the classes of `classes`, in its order.
+    pub(in crate::stages) fn create(
+        wanted: Wanted,
         classes: &ClassTable,
-        scene: &Scene,
+        (size, georef): ((usize, usize), &Georeference),
         task: &TaskContext<'_>,
     ) -> Result<Self, StageError> {
-        let (size, georef) = ((scene.width(), scene.height()), scene.georeference());
         let begin = |name: &str, options: &WriteOptions<'_>| create(&task.output(name)?, options);
         let one_band =
             |wanted: bool, name: &str| wanted.then(|| begin(name, &certainty_options(size, georef, name))).transpose();
         let probabilities =
-            params.probabilities.then(|| begin(PROBABILITIES, &probability_options(size, georef, classes)));
+            wanted.probabilities.then(|| begin(PROBABILITIES, &probability_options(size, georef, classes)));
         Ok(Self {
             map: Map {
-                file: begin("map", &label_options(size.0, size.1, georef, classes))?,
+                file: begin(MAP, &label_options(size.0, size.1, georef, classes))?,
                 width: size.0,
-                min_area: params.min_area,
+                min_area: wanted.min_area,
                 held: Vec::new(),
             },
             codes: classes.codes(),
             probabilities: probabilities.transpose()?,
-            confidence: one_band(params.confidence, CONFIDENCE)?,
-            entropy: one_band(params.entropy, ENTROPY)?,
+            confidence: one_band(wanted.confidence, CONFIDENCE)?,
+            entropy: one_band(wanted.entropy, ENTROPY)?,
         })
     }
 
     /// Writes further rows: class indices and, where anything needs them, probabilities `[rows, width, classes]`.
-    pub(super) fn write(&mut self, indices: &[u8], probabilities: &[f32]) -> Result<(), RasterError> {
+    pub(in crate::stages) fn write(&mut self, indices: &[u8], probabilities: &[f32]) -> Result<(), RasterError> {
         let code = |&index: &u8| if index == IGNORE { NO_LABEL } else { self.codes[index as usize] };
         self.map.write(indices.iter().map(code).collect())?;
         let pixels = || indices.iter().zip(probabilities.chunks_exact(self.codes.len()));
@@ -75,7 +97,7 @@ impl Outputs {
     }
 
     /// Puts the files in their places.
-    pub(super) fn finish(self, cancel: &Cancel) -> Result<(), StageError> {
+    pub(in crate::stages) fn finish(self, cancel: &Cancel) -> Result<(), StageError> {
         let map = self.map.whole(cancel)?;
         let writers = [Some(map), self.probabilities, self.confidence, self.entropy];
         writers.into_iter().flatten().try_for_each(RasterWriter::finish).map_err(|e| StageError::failed(e.to_string()))
@@ -117,12 +139,14 @@ impl Map {
     }
 }
 
+/// The tasks' output for the map.
+const MAP: &str = "map";
 /// Outputs of the stage, of its tasks, and the settings that ask for them.
-pub(super) const PROBABILITIES: &str = "probabilities";
+pub(in crate::stages) const PROBABILITIES: &str = "probabilities";
 /// As [`PROBABILITIES`].
-pub(super) const CONFIDENCE: &str = "confidence";
+pub(in crate::stages) const CONFIDENCE: &str = "confidence";
 /// As [`PROBABILITIES`].
-pub(super) const ENTROPY: &str = "entropy";
+pub(in crate::stages) const ENTROPY: &str = "entropy";
 
 fn create(path: &Path, options: &WriteOptions<'_>) -> Result<RasterWriter, StageError> {
     if let Some(folder) = path.parent() {
