@@ -158,7 +158,7 @@ mod gpu {
             loss: LossConfig::default(),
             clip: None,
             ema: None,
-            augment: AugmentConfig { flips: true, jitter: 0.0 },
+            augment: AugmentConfig::default(),
             sampling: Sampling::Shuffled,
             evaluate_every: 1,
             seed: 1,

@@ -32,7 +32,8 @@ fn config(settings: &str) -> TrainConfig {
     serde_json::from_value(with).unwrap()
 }
 
-/// What is not asked for is not in the record, so that trainings keep their keys.
+/// What is not asked for is at its default or not there; what is off by default leaves the record, so that trainings keep
+/// their keys.
 #[test]
 fn the_default_recipe_reads_as_in_its_snapshot() {
     insta::with_settings!({

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::tests::{DISCS, Discs, SIZE, config, fingerprint_of, uninterrupted};
 use super::*;
+use crate::net::augment::AugmentConfig;
 use crate::net::average::AverageConfig;
 use crate::net::loss::LossTerm;
 use crate::net::optim::SgdConfig;
@@ -116,4 +117,19 @@ fn sgd_learns_and_is_reproducible() {
     let trained = uninterrupted(&TrainConfig { epochs: 40, optimizer, ..config() });
     assert!(best(&trained) > 0.5, "{}", best(&trained));
     is_reproducible(&TrainConfig { optimizer, ..config() });
+}
+
+#[test]
+fn every_augmentation_learns_and_is_reproducible() {
+    let augment = AugmentConfig {
+        jitter_scene: 0.1,
+        scale: [0.75, 1.5],
+        noise: 0.1,
+        drop_bands: 0.1,
+        cutmix: 0.3,
+        ..config().augment
+    };
+    let trained = uninterrupted(&TrainConfig { epochs: 40, augment, ..config() });
+    assert!(best(&trained) > 0.5, "{}", best(&trained));
+    is_reproducible(&TrainConfig { augment, ..config() });
 }

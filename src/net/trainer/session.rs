@@ -75,7 +75,7 @@ impl<'a> Session<'a> {
         };
         let weight = |i: usize| balanced.as_ref().map_or_else(|| source.weight(i), |weights| weights[i]);
         let sampler = Sampler::new(config.sampling, source.train_len(), samples, weight, &rng)?;
-        let feed = Feed::new(compute, source, config.classes)?;
+        let feed = Feed::new(compute, source, config.classes, config.augment.needs_host())?;
         let on_device = feed.on_device();
         let folder = CheckpointFolder::open(hooks.checkpoint_dir, fingerprint(config, network, source)?)?;
         let progress = Progress::start(rng.state());

@@ -82,7 +82,7 @@ pub(super) fn config() -> TrainConfig {
         loss: LossConfig::cross_entropy(ClassWeights::InverseSqrt, 0.05),
         clip: Some(1.0),
         ema: None,
-        augment: AugmentConfig { flips: true, jitter: 0.1 },
+        augment: AugmentConfig { jitter: 0.1, ..AugmentConfig::default() },
         sampling: Sampling::Shuffled,
         evaluate_every: 1,
         seed: 42,

@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::card::{MODEL_CARD_FILE, MODEL_CARD_VERSION, MODEL_FILE, ModelCard};
-use super::losses;
 use super::params::PARAMS;
+use super::record::record;
 use super::source::TilePatches;
+use super::{augment, losses};
 use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress, StageError, StageKind,
     TaskContext, TaskPlan,
@@ -72,7 +73,7 @@ impl StageKind for Train {
         let single = |output: &str| vec![Item::new("", from(output))];
         let task = TaskPlan {
             name: String::new(),
-            params: Value::Object(context.stage.with.clone()),
+            params: record(&context.stage.with),
             seed: Some(context.pipeline.seed),
             classes: Some(codes_json(classes_of(context)?)),
             inputs: context.items("patches").iter().map(|i| (i.name.clone(), i.from.clone())).collect(),
@@ -199,6 +200,7 @@ fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
     let mut findings = losses::check(stage);
     findings.extend(check_size(pipeline, stage));
     findings.extend(check_betas(stage));
+    findings.extend(augment::check(stage));
     findings
 }
 

@@ -1,5 +1,6 @@
 //! The parameters of the `train` kind.
 
+use super::augment::AUGMENT;
 use super::losses::LOSS;
 use crate::spec::{Default, ParamSpec, ParamType, VariantSpec};
 use crate::stages::params::PRECISION;
@@ -140,20 +141,7 @@ pub(super) static PARAMS: &[ParamSpec] = &[
         Default::Absent,
         "Exponential moving averages of the weights, scored and kept instead of the weights themselves.",
     ),
-    param(
-        "augment",
-        ParamType::Object(&[
-            param("flips", ParamType::Bool, Default::Json("true"), "The eight flips and rotations."),
-            param(
-                "jitter",
-                float(0.0, 0.9),
-                Default::Json("0.0"),
-                "Radiometric jitter per band, in standard deviations.",
-            ),
-        ]),
-        Default::Json("{}"),
-        "What is varied at random while training.",
-    ),
+    AUGMENT,
     param(
         "sampling",
         ParamType::Choice(&["shuffled", "weighted", "class_balanced"]),
