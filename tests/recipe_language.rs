@@ -63,6 +63,22 @@ fn every_wrong_recipe_is_explained_as_in_its_snapshot() {
 }
 
 #[test]
+fn patience_needs_a_holdout() {
+    let text = |holdout: f64| {
+        format!(
+            "classes: {{ 1: {{ name: water, color: blue }} }}\nstages:\n  ingest:\n    uses: ingest\n    with:\n      \
+             train: {{ scenes: dset-s2-grunnkart/tra_scene/*.tif, truth: dset-s2-grunnkart/tra_truth/*.tif }}\n  \
+             cut: {{ uses: patches, inputs: {{ tiles: ingest.train }}, with: {{ holdout: {holdout} }} }}\n  \
+             train: {{ uses: train, inputs: {{ patches: cut }}, with: {{ patience: 5 }} }}\n"
+        )
+    };
+    let check = |holdout| parse(&text(holdout), Path::new("tests/spec/pipelines/recipe.yaml"), &[], &registry().specs());
+    check(0.1).unwrap_or_else(|problems| panic!("{problems}"));
+    let problems = check(0.0).unwrap_err().render(false);
+    assert!(problems.contains("patience counts scores on the hold-out, and `cut.holdout` is 0"), "{problems}");
+}
+
+#[test]
 fn rare_classes_that_count_twice_over_are_warned_of() {
     let advice = |settings: &str| advice(&pipeline(settings).unwrap_or_else(|problems| panic!("{problems}")));
     let balanced = "sampling: class_balanced\n";

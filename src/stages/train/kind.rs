@@ -201,6 +201,8 @@ fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
     findings.extend(check_size(pipeline, stage));
     findings.extend(check_betas(stage));
     findings.extend(augment::check(stage));
+    findings.extend(check_averages(stage));
+    findings.extend(check_patience(pipeline, stage));
     findings
 }
 
@@ -223,5 +225,23 @@ fn check_betas(stage: &Stage) -> Option<Finding> {
         path: vec!["with".into(), "optimizer".into(), "betas".into()],
         message: format!("AdamW has two moments, and {} memories are given", betas.len()),
         help: Some("for example `betas: [0.9, 0.999]`".into()),
+    })
+}
+
+fn check_averages(stage: &Stage) -> Option<Finding> {
+    (stage.with.contains_key("swa") && stage.with.contains_key("ema")).then(|| Finding {
+        path: vec!["with".into(), "swa".into()],
+        message: "`swa` and `ema` both say which average of the weights is kept".into(),
+        help: Some("leave one of them out".into()),
+    })
+}
+
+fn check_patience(pipeline: &Pipeline, stage: &Stage) -> Option<Finding> {
+    stage.with.get("patience")?;
+    let patches = made_by(pipeline, stage, "patches")?;
+    (patches.with.get("holdout")?.as_f64()? == 0.0).then(|| Finding {
+        path: vec!["with".into(), "patience".into()],
+        message: format!("patience counts scores on the hold-out, and `{}.holdout` is 0", patches.name),
+        help: Some("raise `holdout`, or leave `patience` out".into()),
     })
 }
