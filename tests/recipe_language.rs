@@ -32,7 +32,8 @@ fn config(settings: &str) -> TrainConfig {
     serde_json::from_value(with).unwrap()
 }
 
-/// What is not asked for is not in the record, so that trainings keep their keys.
+/// What is not asked for is at its default or not there; what is off by default leaves the record, so that trainings keep
+/// their keys.
 #[test]
 fn the_default_recipe_reads_as_in_its_snapshot() {
     insta::with_settings!({
@@ -59,6 +60,22 @@ fn every_wrong_recipe_is_explained_as_in_its_snapshot() {
     insta::with_settings!({
         snapshot_path => "spec/snapshots", prepend_module_to_snapshot => false, omit_expression => true,
     }, { insta::assert_snapshot!("recipe-wrong", told.join("\n")) });
+}
+
+#[test]
+fn patience_needs_a_holdout() {
+    let text = |holdout: f64| {
+        format!(
+            "classes: {{ 1: {{ name: water, color: blue }} }}\nstages:\n  ingest:\n    uses: ingest\n    with:\n      \
+             train: {{ scenes: dset-s2-grunnkart/tra_scene/*.tif, truth: dset-s2-grunnkart/tra_truth/*.tif }}\n  \
+             cut: {{ uses: patches, inputs: {{ tiles: ingest.train }}, with: {{ holdout: {holdout} }} }}\n  \
+             train: {{ uses: train, inputs: {{ patches: cut }}, with: {{ patience: 5 }} }}\n"
+        )
+    };
+    let check = |holdout| parse(&text(holdout), Path::new("tests/spec/pipelines/recipe.yaml"), &[], &registry().specs());
+    check(0.1).unwrap_or_else(|problems| panic!("{problems}"));
+    let problems = check(0.0).unwrap_err().render(false);
+    assert!(problems.contains("patience counts scores on the hold-out, and `cut.holdout` is 0"), "{problems}");
 }
 
 #[test]

@@ -5,12 +5,13 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
-use super::augment::{AugmentConfig, Jitter, Symmetry};
+use super::augment::{AugmentConfig, Jitter, PatchShape, Symmetry, Variation, mix};
 use super::rng::Rng;
 use super::sampling::Sampler;
 use super::source::{Part, PatchSource, check_patch};
-use super::{NetError, Result};
+use super::{IGNORE, NetError, Result};
 
 /// Batches that wait ready. Two hide an uneven reader; more would only cost memory.
 const READY: usize = 2;
@@ -129,38 +130,60 @@ impl<'a> Loader<'a> {
             return Ok(self.drawn(self.draw_batch(epoch, first, patches), labelled));
         }
         let mut batch = self.empty(patches.len());
-        let mut upright = self.empty(1);
-        for (slot, &patch) in patches.iter().enumerate() {
-            let (symmetry, jitter) = self.draw(epoch, first + slot);
-            let (bands, labels) = self.slot(&mut batch, slot);
-            let labelled = if symmetry == Symmetry::IDENTITY {
-                self.read(patch, bands, labels)?
-            } else {
-                let (upright_bands, upright_labels) = upright.values();
-                let labelled = self.read(patch, upright_bands, upright_labels)?;
-                symmetry.copy(upright_bands, bands, self.source.size(), self.source.bands());
-                symmetry.copy(upright_labels, labels, self.source.size(), 1);
-                labelled
-            };
-            if let Some(jitter) = jitter {
-                jitter.apply(bands);
-            }
-            batch.labelled += labelled;
+        let (bands, labels) = batch.values();
+        let counts = self.varied_patches(epoch, first, patches, (&mut *bands, &mut *labels))?;
+        if self.augment.cutmix > 0.0 {
+            mix(self.augment.cutmix, (bands, &mut *labels), self.source.size(), |slot| self.sample(epoch, first + slot));
         }
+        batch.labelled = match self.augment.changes_labels() {
+            true => labels.iter().filter(|label| **label != IGNORE).count() as u64,
+            false => counts.iter().sum(),
+        };
         Ok(batch)
     }
 
-    /// How the sample at `place` of an epoch is varied.
-    fn draw(&self, epoch: usize, place: usize) -> (Symmetry, Option<Jitter>) {
-        let mut rng = self.rng.fork(&format!("augment/{epoch}/{place}"));
-        let symmetry = if self.augment.flips { Symmetry::draw(&mut rng) } else { Symmetry::IDENTITY };
-        (symmetry, Jitter::draw(self.augment.jitter, self.source.bands(), &mut rng))
+    /// Fills a batch with patches, each varied by itself, and counts the labelled pixels that each of them has in the source.
+    fn varied_patches(
+        &self,
+        epoch: usize,
+        first: usize,
+        patches: &[usize],
+        (bands, labels): (&mut [f32], &mut [u8]),
+    ) -> Result<Vec<u64>> {
+        let shape = self.shape();
+        let pixels = shape.size * shape.size;
+        let values = pixels * shape.bands;
+        let make = |(slot, (bands, labels)): (usize, (&mut [f32], &mut [u8]))| {
+            let labelled = self.read(patches[slot], bands, labels)?;
+            self.draw(epoch, first + slot).apply(bands, labels, shape);
+            Ok(labelled)
+        };
+        if self.augment.needs_host() {
+            // Noise for a batch takes longer than a GPU needs for a step of it.
+            let slots = bands.par_chunks_mut(values).zip(labels.par_chunks_mut(pixels)).enumerate();
+            return slots.map(make).collect::<Vec<_>>().into_iter().collect();
+        }
+        bands.chunks_mut(values).zip(labels.chunks_mut(pixels)).enumerate().map(make).collect()
+    }
+
+    /// The generator of the sample at `place` of an epoch.
+    fn sample(&self, epoch: usize, place: usize) -> Rng {
+        self.rng.fork(&format!("augment/{epoch}/{place}"))
+    }
+
+    /// How that sample is varied.
+    fn draw(&self, epoch: usize, place: usize) -> Variation {
+        Variation::draw(&self.augment, self.shape(), &self.sample(epoch, place))
+    }
+
+    fn shape(&self) -> PatchShape {
+        PatchShape { size: self.source.size(), bands: self.source.bands() }
     }
 
     fn draw_batch(&self, epoch: usize, first: usize, patches: &[usize]) -> Draws {
         let mut draws = Draws { part: Part::Train, patches: Vec::new(), jitter: Vec::new() };
         for (slot, &patch) in patches.iter().enumerate() {
-            let (symmetry, jitter) = self.draw(epoch, first + slot);
+            let Variation { symmetry, jitter, .. } = self.draw(epoch, first + slot);
             draws.patches.push((patch, symmetry));
             draws.jitter.extend(jitter.iter().flat_map(Jitter::pairs).flatten());
         }
@@ -214,178 +237,4 @@ pub(crate) fn prefetch<'scope>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::IGNORE;
-    use crate::net::sampling::Sampling;
-
-    /// Patches whose pixels tell where they are: value = patch * 100 + pixel, label = pixel % 3.
-    struct Counting;
-
-    impl PatchSource for Counting {
-        fn bands(&self) -> usize {
-            2
-        }
-        fn size(&self) -> usize {
-            4
-        }
-        fn train_len(&self) -> usize {
-            5
-        }
-        fn holdout_len(&self) -> usize {
-            3
-        }
-        fn class_pixels(&self) -> Vec<u64> {
-            vec![1; 3]
-        }
-        fn read(&self, part: Part, index: usize, bands: &mut [f32], labels: &mut [u8]) -> Result<()> {
-            let base = if part == Part::Holdout { 1000 } else { 0 } + index * 100;
-            for (pixel, (values, label)) in bands.chunks_mut(2).zip(labels).enumerate() {
-                values.fill((base + pixel) as f32);
-                *label = if pixel == 0 { IGNORE } else { (pixel % 3) as u8 };
-            }
-            Ok(())
-        }
-    }
-
-    fn loader(flips: bool) -> Loader<'static> {
-        Loader {
-            source: &Counting,
-            classes: 3,
-            batch: 2,
-            augment: AugmentConfig { flips, jitter: 0.0 },
-            rng: Rng::new(4),
-            on_device: None,
-        }
-    }
-
-    fn bands(batch: &Batch) -> &[f32] {
-        match &batch.content {
-            Content::Values { bands, .. } => bands,
-            Content::Draws(_) => panic!("no values"),
-        }
-    }
-
-    fn labels(batch: &Batch) -> &[u8] {
-        match &batch.content {
-            Content::Values { labels, .. } => labels,
-            Content::Draws(_) => panic!("no values"),
-        }
-    }
-
-    fn bands_of(batches: impl Iterator<Item = Result<Batch>>) -> Vec<Vec<f32>> {
-        batches.map(|b| bands(&b.unwrap()).to_vec()).collect()
-    }
-
-    fn sampler() -> Sampler {
-        Sampler::new(Sampling::Shuffled, 5, 5, |_| 1.0, &Rng::new(4)).unwrap()
-    }
-
-    #[test]
-    fn an_epoch_holds_every_patch_once_the_last_batch_being_smaller() {
-        let (loader, sampler) = (loader(false), sampler());
-        let batches: Vec<Batch> = loader.train_batches(&sampler, (0, 0), 1).map(Result::unwrap).collect();
-        assert_eq!(batches.iter().map(|b| b.shape.0).collect::<Vec<_>>(), [2, 2, 1]);
-        assert_eq!(batches.iter().map(|b| b.labelled).sum::<u64>(), 5 * 15);
-        let order: Vec<usize> = batches.iter().flat_map(|b| bands(b).chunks(32).map(|p| p[0] as usize / 100)).collect();
-        assert_eq!(order, sampler.epoch(0));
-        let (bands, labels) = batches.into_iter().next().unwrap().into_tensors().unwrap();
-        assert_eq!((bands.dims(), labels.dims()), (&[2, 4, 4, 2][..], &[2, 4, 4][..]));
-    }
-
-    #[test]
-    fn resuming_within_an_epoch_gives_the_same_batches_as_going_through() {
-        let (loader, sampler) = (loader(true), sampler());
-        let whole = bands_of(loader.train_batches(&sampler, (0, 0), 3));
-        assert_eq!(whole.len(), 9);
-        for start in 0..9 {
-            assert_eq!(bands_of(loader.train_batches(&sampler, (start / 3, start % 3), 3)), whole[start..]);
-        }
-    }
-
-    #[test]
-    fn augmented_bands_and_labels_still_match() {
-        let (loader, sampler) = (loader(true), sampler());
-        let mut moved = 0;
-        for batch in loader.train_batches(&sampler, (0, 0), 4) {
-            let batch = batch.unwrap();
-            for (pixel, (values, &label)) in bands(&batch).chunks(2).zip(labels(&batch)).enumerate() {
-                let from = values[0] as usize % 100;
-                assert_eq!(label, if from == 0 { IGNORE } else { (from % 3) as u8 });
-                moved += usize::from(from != pixel % 16);
-            }
-        }
-        assert!(moved > 100, "flips move pixels");
-    }
-
-    /// What a device that holds the patches would make of the draws.
-    fn made_of(draws: &Draws) -> Vec<f32> {
-        let mut made = Vec::new();
-        for (place, (patch, symmetry)) in draws.patches.iter().enumerate() {
-            let (mut upright, mut turned) = (vec![0.0; 32], vec![0.0; 32]);
-            Counting.read(draws.part, *patch, &mut upright, &mut [0; 16]).unwrap();
-            symmetry.copy(&upright, &mut turned, 4, 2);
-            for pixel in turned.chunks_mut(2) {
-                for (band, value) in pixel.iter_mut().enumerate() {
-                    let line = &draws.jitter[(place * 2 + band) * 2..];
-                    *value = *value * line[0] + line[1];
-                }
-            }
-            made.extend(turned);
-        }
-        made
-    }
-
-    #[test]
-    fn draws_for_a_device_say_what_the_host_would_have_made() {
-        let host = Loader { augment: AugmentConfig { flips: true, jitter: 0.2 }, ..loader(true) };
-        let on_device = Arc::new(OnDevice { train: vec![15; 5], holdout: vec![15; 3] });
-        let device = Loader { on_device: Some(on_device), ..host.clone() };
-        let sampler = sampler();
-        let pairs = host.train_batches(&sampler, (0, 1), 3).zip(device.train_batches(&sampler, (0, 1), 3));
-        for (host, device) in pairs {
-            let (host, device) = (host.unwrap(), device.unwrap());
-            let Content::Draws(draws) = &device.content else { panic!("values") };
-            assert_eq!((bands(&host), host.shape, host.labelled), (&made_of(draws)[..], device.shape, device.labelled));
-        }
-        let held: Vec<usize> = device
-            .holdout_batches()
-            .flat_map(|batch| match batch.unwrap().content {
-                Content::Draws(Draws { part: Part::Holdout, patches, .. }) => patches,
-                _ => panic!("values, or training patches"),
-            })
-            .map(|(patch, symmetry)| if symmetry == Symmetry::IDENTITY { patch } else { 99 })
-            .collect();
-        assert_eq!(held, [0, 1, 2]);
-    }
-
-    #[test]
-    fn the_holdout_comes_in_order_and_unchanged() {
-        let batches: Vec<Batch> = loader(true).holdout_batches().map(Result::unwrap).collect();
-        assert_eq!(batches.len(), 2);
-        assert_eq!(bands(&batches[0])[..4], [1000.0, 1000.0, 1001.0, 1001.0]);
-        assert_eq!(bands(&batches[1])[0], 1200.0);
-        assert_eq!(batches[1].shape.0, 1);
-    }
-
-    #[test]
-    fn prefetching_keeps_the_order_and_may_be_left_early() {
-        let (loader, sampler) = (loader(true), sampler());
-        let plain = bands_of(loader.train_batches(&sampler, (0, 0), 3));
-        std::thread::scope(|scope| {
-            let received = prefetch(scope, loader.train_batches(&sampler, (0, 0), 3));
-            assert_eq!(bands_of(received.iter()), plain);
-            let left_early = prefetch(scope, loader.train_batches(&sampler, (0, 0), 3));
-            assert!(left_early.recv().unwrap().is_ok());
-        });
-    }
-
-    #[test]
-    fn refuses_labels_beyond_the_classes_and_values_that_are_not_finite() {
-        let few = Loader { classes: 2, ..loader(false) };
-        let error = few.holdout_batches().next().unwrap().err().unwrap().to_string();
-        assert!(error.contains("hold-out patch 0") && error.contains("class index 2"), "{error}");
-        let error = check_patch(Part::Train, 7, 2, &[0.0, f32::NAN], &[0]).unwrap_err().to_string();
-        assert!(error.contains("training patch 7") && error.contains("NaN"), "{error}");
-    }
-}
+mod tests;

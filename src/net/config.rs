@@ -6,7 +6,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::augment::AugmentConfig;
-use super::average::AverageConfig;
+use super::average::{AverageConfig, Averaging, SwaConfig};
 use super::loss::LossConfig;
 use super::models::ModelConfig;
 use super::optim::OptimizerConfig;
@@ -44,6 +44,9 @@ pub struct TrainConfig {
     /// Running averages of the weights, which are then what is scored and kept; without it those of the last step are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<AverageConfig>,
+    /// The mean of the weights at the ends of the last epochs, which is then what is scored and kept; not with `ema`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swa: Option<SwaConfig>,
     /// Augmentation.
     #[serde(default)]
     pub augment: AugmentConfig,
@@ -53,6 +56,10 @@ pub struct TrainConfig {
     /// Score on the hold-out after every so many epochs (and after the last).
     #[serde(default = "every_epoch")]
     pub evaluate_every: usize,
+    /// Scores on the hold-out in a row, 1 or more, that may be no higher than the highest before training ends; without it all
+    /// epochs are done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// Seed of weights, order and augmentation.
     pub seed: u64,
     /// What activations are computed in on a GPU.
@@ -170,6 +177,7 @@ impl TrainConfig {
         self.augment.check()?;
         self.loss.check()?;
         self.ema.map_or(Ok(()), |ema| ema.check())?;
+        self.swa.map_or(Ok(()), |swa| swa.check())?;
         let counts = source.class_pixels().len();
         let size = source.size();
         let multiple = self.model.multiple();
@@ -185,6 +193,12 @@ impl TrainConfig {
             "steps_per_epoch is 1 or more, found 0".into()
         } else if self.evaluate_every == 0 {
             "evaluate_every is 1 or more, found 0".into()
+        } else if self.ema.is_some() && self.swa.is_some() {
+            "ema and swa both say what is kept of the weights: leave one of them out".into()
+        } else if self.patience == Some(0) {
+            "patience is 1 or more, found 0".into()
+        } else if self.patience.is_some() && source.holdout_len() == 0 {
+            "patience counts scores on the hold-out, and there is none: raise `patches.holdout`, or leave patience out".into()
         } else if let Some(clip) = self.clip.filter(|c| !(*c > 0.0 && c.is_finite())) {
             format!("clip is above 0, found {clip}")
         } else if size == 0 || !size.is_multiple_of(multiple) {
@@ -195,6 +209,12 @@ impl TrainConfig {
             return Ok(());
         };
         Err(NetError::Config(problem))
+    }
+
+    /// The averages of the weights that are scored and kept, where the weights themselves are not.
+    pub(crate) fn averaging(&self) -> Option<Averaging> {
+        let exponential = self.ema.map(Averaging::Exponential);
+        exponential.or_else(|| self.swa.map(|swa| Averaging::of_epochs(swa, self.epochs)))
     }
 
     /// Training samples of an epoch, for a source of `patches` training patches.

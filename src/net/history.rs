@@ -16,8 +16,8 @@ pub struct History {
     pub planned_epochs: usize,
     /// One record a finished epoch, in order.
     pub epochs: Vec<EpochRecord>,
-    /// The epoch (from 1) whose weights were kept: the first with the highest hold-out mean Jaccard, or the last where there
-    /// is no hold-out. 0 when not even the first epoch was finished.
+    /// The epoch (from 1) whose weights were kept: the first with the highest hold-out mean Jaccard (with `swa`: of those that
+    /// a mean was scored after, if any), or the last where there is no hold-out. 0 when not even the first epoch was finished.
     pub best_epoch: usize,
     /// Why it ended.
     pub ended: Ended,
@@ -32,6 +32,9 @@ pub enum Ended {
     /// The next epoch would not have ended before the deadline.
     #[serde(rename = "deadline")]
     Deadline,
+    /// The score on the hold-out had not risen for as long as patience lasts.
+    #[serde(rename = "patience")]
+    Patience,
 }
 
 /// One epoch.
@@ -135,6 +138,12 @@ mod tests {
             let back: f64 = serde_json::from_str(&serde_json::to_string(&value).unwrap()).unwrap();
             assert_eq!(value.to_bits(), back.to_bits());
         }
+    }
+
+    #[test]
+    fn says_why_it_ended() {
+        let words = [Ended::AllEpochs, Ended::Deadline, Ended::Patience].map(|e| serde_json::to_string(&e).unwrap());
+        assert_eq!(words, [r#""all epochs""#, r#""deadline""#, r#""patience""#]);
     }
 
     #[test]

@@ -68,6 +68,13 @@ impl Rng {
         radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
+    /// Two independent standard normals of one draw, for where there are many to be made.
+    pub(crate) fn normal_pair(&mut self) -> [f64; 2] {
+        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+        let (sine, cosine) = (std::f64::consts::TAU * self.uniform()).sin_cos();
+        [radius * cosine, radius * sine]
+    }
+
     /// Uniform in `0..n`, without bias (Lemire 2019: multiply, reject the few low products that would favour some).
     ///
     /// # Panics

@@ -29,6 +29,16 @@ pub enum Schedule {
         #[serde(default = "default_rise")]
         warmup: f64,
     },
+    /// Linear from 0 to the peak over the first `warmup` of the steps, then `(1 - t)^power` times the peak, `t` the share of
+    /// the steps after the rise that are done: the "poly" policy of DeepLab (Chen et al. 2017), PyTorch's `PolynomialLR`.
+    Poly {
+        /// Above 0. 1 falls in a straight line; below 1 the fall comes late.
+        #[serde(default = "default_power")]
+        power: f64,
+        /// Share of all steps, in `[0, 1)`.
+        #[serde(default)]
+        warmup: f64,
+    },
 }
 
 const fn default_warmup() -> f64 {
@@ -37,6 +47,11 @@ const fn default_warmup() -> f64 {
 
 const fn default_rise() -> f64 {
     0.3
+}
+
+/// DeepLab's.
+const fn default_power() -> f64 {
+    0.9
 }
 
 impl Default for Schedule {
@@ -67,6 +82,10 @@ impl Schedule {
             Self::Constant => Ok(()),
             Self::Cosine { warmup, floor } => share("warmup", warmup, false).and(share("floor", floor, true)),
             Self::OneCycle { warmup } => share("warmup", warmup, false),
+            Self::Poly { power, .. } if !(power > 0.0 && power.is_finite()) => {
+                Err(NetError::Config(format!("schedule.power is above 0, found {power}")))
+            }
+            Self::Poly { warmup, .. } => share("warmup", warmup, false),
         }
     }
 
@@ -76,13 +95,10 @@ impl Schedule {
         match *self {
             Self::Constant => peak,
             Self::Cosine { warmup, floor } => {
-                let rising = (warmup * steps as f64).round();
-                let step = step as f64;
-                if step < rising {
-                    return peak * (step + 1.0) / rising;
-                }
-                let falling = (steps as f64 - rising).max(1.0);
-                anneal(peak, floor * peak, (step - rising) / falling)
+                after_rise(warmup, peak, (step, steps), |share| anneal(peak, floor * peak, share))
+            }
+            Self::Poly { power, warmup } => {
+                after_rise(warmup, peak, (step, steps), |share| peak * (1.0 - share).powf(power))
             }
             Self::OneCycle { warmup } => {
                 let start = peak / ONE_CYCLE_START;
@@ -95,6 +111,17 @@ impl Schedule {
             }
         }
     }
+}
+
+/// A linear rise to `peak` over the first `warmup` of the steps; then what `fall` makes of the share of the others that are
+/// done.
+fn after_rise(warmup: f64, peak: f64, (step, steps): (usize, usize), fall: impl Fn(f64) -> f64) -> f64 {
+    let (step, steps) = (step as f64, steps as f64);
+    let rising = (warmup * steps).round();
+    if step < rising {
+        return peak * (step + 1.0) / rising;
+    }
+    fall((step - rising) / (steps - rising).max(1.0))
 }
 
 /// Half a cosine from `from` (at `share` 0) to `to` (at 1).
@@ -136,9 +163,30 @@ mod tests {
         }
     }
 
+    /// `PolynomialLR` goes from each rate to the next by `((1 - t/T) / (1 - (t-1)/T))^power`, the first being the peak.
+    #[test]
+    fn poly_equals_the_recursion_of_pytorch_and_its_closed_form() {
+        let (peak, steps) = (0.01, 37);
+        for power in [0.5, 0.9, 1.0, 2.0] {
+            let mut rate = peak;
+            for step in 0..steps {
+                let share = |step: usize| 1.0 - step as f64 / steps as f64;
+                if step > 0 {
+                    rate *= (share(step) / share(step - 1)).powf(power);
+                }
+                let lr = Schedule::Poly { power, warmup: 0.0 }.lr(peak, step, steps);
+                assert!((lr - rate).abs() <= 1e-12 * peak, "{power}, step {step}: {lr} {rate}");
+            }
+        }
+        // A fifth of 10 steps to rise, of the other 8 steps a quarter, a half and three quarters done.
+        let rates = [0, 1, 2, 4, 6, 8].map(|step| Schedule::Poly { power: 2.0, warmup: 0.2 }.lr(16.0, step, 10));
+        assert_eq!(rates, [8.0, 16.0, 16.0, 9.0, 4.0, 1.0]);
+    }
+
     #[test]
     fn odd_lengths_stay_finite_and_within_the_peak() {
-        for schedule in [Schedule::Constant, Schedule::default(), Schedule::OneCycle { warmup: 0.3 }] {
+        let poly = Schedule::Poly { power: 0.9, warmup: 0.3 };
+        for schedule in [Schedule::Constant, Schedule::default(), Schedule::OneCycle { warmup: 0.3 }, poly] {
             for steps in 1..12 {
                 for step in 0..steps {
                     let lr = schedule.lr(0.1, step, steps);
@@ -155,6 +203,9 @@ mod tests {
             Schedule::Cosine { warmup: -0.1, floor: 0.0 },
             Schedule::Cosine { warmup: 0.1, floor: 1.5 },
             Schedule::OneCycle { warmup: f64::NAN },
+            Schedule::Poly { power: 0.9, warmup: 1.0 },
+            Schedule::Poly { power: 0.0, warmup: 0.0 },
+            Schedule::Poly { power: f64::INFINITY, warmup: 0.0 },
         ] {
             assert!(matches!(bad.check(), Err(NetError::Config(_))), "{bad:?}");
         }
@@ -166,5 +217,7 @@ mod tests {
         let schedule: Schedule = serde_json::from_str(r#"{"kind": "cosine", "warmup": 0.1}"#).unwrap();
         assert_eq!(schedule, Schedule::Cosine { warmup: 0.1, floor: 0.0 });
         assert!(serde_json::from_str::<Schedule>(r#"{"kind": "cosine", "warm": 0.1}"#).is_err());
+        let schedule: Schedule = serde_json::from_str(r#"{"kind": "poly"}"#).unwrap();
+        assert_eq!(schedule, Schedule::Poly { power: 0.9, warmup: 0.0 });
     }
 }

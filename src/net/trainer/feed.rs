@@ -19,17 +19,18 @@ pub(crate) enum Feed {
 }
 
 impl Feed {
-    /// For batches of `source`, whose labels are below `classes`. A GPU that has room for all patches gets them now.
+    /// For batches of `source`, whose labels are below `classes`. A GPU that has room for all patches gets them now, unless
+    /// batches are varied in a way that only the host knows (`on_host`).
     ///
     /// # Errors
     /// What the source or the GPU reports.
     #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "the CPU takes batches as they come"))]
-    pub(crate) fn new(compute: &Compute, source: &dyn PatchSource, classes: usize) -> Result<Self> {
+    pub(crate) fn new(compute: &Compute, source: &dyn PatchSource, classes: usize, on_host: bool) -> Result<Self> {
         match compute {
             Compute::Cpu => Ok(Self::Host),
             #[cfg(feature = "cuda")]
             Compute::Gpu { gpu, .. } => {
-                let feed = gpu::GpuFeed::new(gpu.shared(), compute.activations(), source, classes)?;
+                let feed = gpu::GpuFeed::new(gpu.shared(), compute.activations(), (source, classes), on_host)?;
                 Ok(Self::Gpu(Box::new(feed)))
             }
         }
@@ -85,12 +86,20 @@ mod gpu {
     }
 
     impl GpuFeed {
-        pub(super) fn new(gpu: &Arc<Gpu>, dtype: DType, source: &dyn PatchSource, classes: usize) -> Result<Self> {
+        pub(super) fn new(
+            gpu: &Arc<Gpu>,
+            dtype: DType,
+            (source, classes): (&dyn PatchSource, usize),
+            on_host: bool,
+        ) -> Result<Self> {
             let pixels = (source.size() * source.size()) as u64;
             let patches = (source.train_len() + source.holdout_len()) as u64;
             let bytes = patches * pixels * (4 * source.bands() as u64 + 1);
             let (free, _) = gpu.memory()?;
-            let resident = if bytes <= free / SHARE {
+            let resident = if on_host {
+                tracing::info!("the augmentation is made on the CPU: every batch is sent to the GPU");
+                None
+            } else if bytes <= free / SHARE {
                 let (train, train_labelled) = upload(gpu, source, Part::Train, classes)?;
                 let (holdout, holdout_labelled) = upload(gpu, source, Part::Holdout, classes)?;
                 let on_device = OnDevice { train: train_labelled, holdout: holdout_labelled };

@@ -35,8 +35,8 @@ pub struct Trained {
     pub model: Model,
     /// What happened.
     pub history: History,
-    /// The epoch (from 1) of the weights: the first with the highest hold-out mean Jaccard; the last where there is no
-    /// hold-out; 0 where the deadline came before the first epoch was over.
+    /// The epoch (from 1) of the weights, see [`History::best_epoch`]; 0 where the deadline came before the first epoch was
+    /// over.
     pub best_epoch: usize,
     /// The deadline ended it before the last epoch.
     pub cut_short: bool,

@@ -4,11 +4,14 @@ use std::cell::Cell;
 
 use super::tests::{DISCS, Discs, SIZE, config, fingerprint_of, uninterrupted};
 use super::*;
-use crate::net::average::AverageConfig;
+use crate::net::augment::AugmentConfig;
+use crate::net::average::{AverageConfig, SwaConfig};
+use crate::net::checkpoint::Weights;
 use crate::net::loss::LossTerm;
-use crate::net::optim::SgdConfig;
+use crate::net::optim::{AdamWConfig, SgdConfig};
 use crate::net::rng::Rng;
 use crate::net::sampling::Sampling;
+use crate::net::schedule::Schedule;
 use crate::net::{ClassWeights, LossConfig, NetError, OptimizerConfig, Part};
 
 /// Trains with interruptions at random steps, each time going on from the checkpoint.
@@ -116,4 +119,148 @@ fn sgd_learns_and_is_reproducible() {
     let trained = uninterrupted(&TrainConfig { epochs: 40, optimizer, ..config() });
     assert!(best(&trained) > 0.5, "{}", best(&trained));
     is_reproducible(&TrainConfig { optimizer, ..config() });
+}
+
+#[test]
+fn every_augmentation_learns_and_is_reproducible() {
+    let augment = AugmentConfig {
+        jitter_scene: 0.1,
+        scale: [0.75, 1.5],
+        noise: 0.1,
+        drop_bands: 0.1,
+        cutmix: 0.3,
+        ..config().augment
+    };
+    let trained = uninterrupted(&TrainConfig { epochs: 40, augment, ..config() });
+    assert!(best(&trained) > 0.5, "{}", best(&trained));
+    is_reproducible(&TrainConfig { augment, ..config() });
+}
+
+/// Parameters and running statistics.
+fn weights_of(trained: &Trained) -> Vec<f32> {
+    let weights = Weights::of(&trained.model).unwrap();
+    weights.parameters.into_iter().chain(weights.buffers).flatten().collect()
+}
+
+/// `epochs` epochs, the mean from the third on.
+fn swa(epochs: usize) -> TrainConfig {
+    TrainConfig { epochs, swa: Some(SwaConfig { start: 2.0 / epochs as f64 }), ..config() }
+}
+
+#[test]
+fn the_mean_of_the_last_epochs_is_kept() {
+    let unscored = Discs { holdout: 0, ..DISCS };
+    let kept = |config: TrainConfig| {
+        let dir = tempfile::tempdir().unwrap();
+        weights_of(&train(&config, &unscored, &TrainHooks::quiet(dir.path())).unwrap())
+    };
+    // With a rate that does not depend on the number of epochs, a shorter training ends where a longer one passes by.
+    let schedule = Schedule::Constant;
+    let ends = [3, 4, 5, 6].map(|epochs| kept(TrainConfig { epochs, schedule, ..config() }));
+    let found = kept(TrainConfig { schedule, ..swa(6) });
+    for (i, found) in found.into_iter().enumerate() {
+        let mean = ends.iter().map(|end| f64::from(end[i])).sum::<f64>() / 4.0;
+        assert!((f64::from(found) - mean).abs() <= 1e-6 * mean.abs().max(1.0), "{found} {mean}");
+    }
+}
+
+#[test]
+fn means_are_scored_once_there_are_any_and_only_they_are_kept() {
+    let (averaged, plain) = (uninterrupted(&swa(6)), uninterrupted(&TrainConfig { epochs: 6, ..config() }));
+    let scores = |t: &Trained| t.history.epochs.iter().map(|e| e.holdout.clone().unwrap()).collect::<Vec<_>>();
+    let losses = |t: &Trained| t.history.epochs.iter().map(|e| e.train_loss).collect::<Vec<_>>();
+    assert_eq!(losses(&averaged), losses(&plain), "training itself goes on with the weights");
+    // The mean of one epoch is that epoch.
+    assert_eq!(scores(&averaged)[..3], scores(&plain)[..3]);
+    assert!((3..6).all(|epoch| scores(&averaged)[epoch] != scores(&plain)[epoch]));
+    let highest = |from: usize| {
+        let jaccards: Vec<f64> = scores(&averaged)[from..].iter().map(|score| score.mean_jaccard).collect();
+        let highest = jaccards.iter().copied().fold(f64::MIN, f64::max);
+        from + 1 + jaccards.iter().position(|jaccard| *jaccard == highest).unwrap()
+    };
+    assert_eq!(averaged.best_epoch, highest(2));
+    // Too wild to get better: the best epoch comes first, and is not kept all the same.
+    let wild = OptimizerConfig::Sgd(SgdConfig::with_lr(3.0));
+    let wild = uninterrupted(&TrainConfig { optimizer: wild, schedule: Schedule::Constant, ..swa(6) });
+    let jaccards: Vec<f64> =
+        wild.history.epochs.iter().map(|e| e.holdout.as_ref().map_or(0.0, |h| h.mean_jaccard)).collect();
+    assert!(wild.best_epoch >= 3, "{jaccards:?}");
+}
+
+#[test]
+fn means_are_reproducible() {
+    is_reproducible(&swa(5));
+    is_reproducible(&TrainConfig { evaluate_every: 2, patience: Some(1), ..swa(6) });
+}
+
+#[test]
+fn averages_of_two_kinds_are_refused() {
+    let both = TrainConfig { ema: Some(AverageConfig { decay: 0.9 }), ..swa(5) };
+    let dir = tempfile::tempdir().unwrap();
+    let refused = |config: &TrainConfig, source: &Discs| match train(config, source, &TrainHooks::quiet(dir.path())) {
+        Err(NetError::Config(problem)) => problem,
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(&both, &DISCS).contains("ema and swa"));
+    let patient = TrainConfig { patience: Some(1), ..config() };
+    assert!(refused(&patient, &Discs { holdout: 0, ..DISCS }).contains("patches.holdout"));
+    assert!(refused(&TrainConfig { patience: Some(0), ..config() }, &DISCS).contains("patience"));
+}
+
+/// A training whose scores go up and down.
+fn wavering() -> TrainConfig {
+    let optimizer = OptimizerConfig::AdamW(AdamWConfig::with_lr(0.2));
+    TrainConfig { epochs: 24, optimizer, schedule: Schedule::Constant, seed: 2, ..config() }
+}
+
+/// The number of epochs after which `patience` scores in a row were no higher than the highest before, if any.
+fn runs_out(whole: &History, patience: usize) -> usize {
+    let (mut highest, mut waited) = (f64::MIN, 0);
+    for record in &whole.epochs {
+        let Some(score) = &record.holdout else { continue };
+        waited = if score.mean_jaccard > highest { 0 } else { waited + 1 };
+        highest = highest.max(score.mean_jaccard);
+        if waited == patience {
+            return record.epoch;
+        }
+    }
+    whole.epochs.len()
+}
+
+#[test]
+fn training_ends_when_scores_have_not_risen_for_as_long_as_patience_lasts() {
+    let mut early = 0;
+    for evaluate_every in [1, 2] {
+        let plain = TrainConfig { evaluate_every, ..wavering() };
+        let whole = uninterrupted(&plain);
+        for patience in [1, 2, 3, 30] {
+            let ended = uninterrupted(&TrainConfig { patience: Some(patience), ..plain.clone() }).history;
+            let expected = runs_out(&whole.history, patience);
+            assert_eq!(ended.epochs.len(), expected, "patience {patience}");
+            assert_eq!(ended.epochs, whole.history.epochs[..expected]);
+            assert_eq!(ended.ended, if expected < 24 { Ended::Patience } else { Ended::AllEpochs });
+            early += usize::from(expected < 24);
+        }
+    }
+    assert!(early >= 4, "{early}");
+}
+
+#[test]
+fn patience_is_reproducible_and_an_ended_training_stays_ended() {
+    let patient = TrainConfig { patience: Some(2), ..wavering() };
+    is_reproducible(&patient);
+    let dir = tempfile::tempdir().unwrap();
+    let trained = train(&patient, &DISCS, &TrainHooks::quiet(dir.path())).unwrap();
+    assert_eq!((trained.history.ended, trained.cut_short), (Ended::Patience, false));
+    let hooks = TrainHooks { on_step: &|_, _, _| panic!("no step is left"), ..TrainHooks::quiet(dir.path()) };
+    assert_eq!(fingerprint_of(&train(&patient, &DISCS, &hooks).unwrap()), fingerprint_of(&trained));
+}
+
+#[test]
+fn patience_waits_for_the_means_to_begin() {
+    let early = uninterrupted(&TrainConfig { patience: Some(2), ..wavering() }).history.epochs.len();
+    assert!(early < 18, "{early}");
+    let averaged = TrainConfig { patience: Some(2), swa: Some(SwaConfig { start: 0.75 }), ..wavering() };
+    let averaged = uninterrupted(&averaged);
+    assert!(averaged.best_epoch > 18 && averaged.history.epochs.len() >= averaged.best_epoch, "{}", averaged.best_epoch);
 }

@@ -43,7 +43,7 @@ pub(super) struct Session<'a> {
     saving_took: Duration,
     progress: Progress,
     best: Option<Weights>,
-    /// Running averages of the weights, where they are what is scored and kept.
+    /// Averages of the weights, where they are what is scored and kept.
     average: Option<Average>,
     pace: Pace,
     /// The last loss that was known.
@@ -75,7 +75,7 @@ impl<'a> Session<'a> {
         };
         let weight = |i: usize| balanced.as_ref().map_or_else(|| source.weight(i), |weights| weights[i]);
         let sampler = Sampler::new(config.sampling, source.train_len(), samples, weight, &rng)?;
-        let feed = Feed::new(compute, source, config.classes)?;
+        let feed = Feed::new(compute, source, config.classes, config.augment.needs_host())?;
         let on_device = feed.on_device();
         let folder = CheckpointFolder::open(hooks.checkpoint_dir, fingerprint(config, network, source)?)?;
         let progress = Progress::start(rng.state());
@@ -95,7 +95,7 @@ impl<'a> Session<'a> {
             saving_took: Duration::ZERO,
             progress,
             best: None,
-            average: config.ema.map(|ema| Average::of(network, ema)).transpose()?,
+            average: config.averaging().map(|averaging| Average::of(network, averaging)).transpose()?,
             pace: Pace::default(),
             told_loss: 0.0,
         };
@@ -108,7 +108,7 @@ impl<'a> Session<'a> {
         let started = Instant::now();
         let ended = self.epochs()?;
         tracing::info!("{}", self.pace.shares(started.elapsed()));
-        match (&self.best, &self.average) {
+        match (&self.best, self.averages(self.progress.epochs_done)) {
             (Some(best), _) => best.put_into(self.network)?,
             (None, Some(average)) => average.weights()?.put_into(self.network)?,
             (None, None) => {}
@@ -145,6 +145,9 @@ impl<'a> Session<'a> {
         std::thread::scope(|scope| {
             let batches = prefetch(scope, loader.train_batches(&sampler, start, self.config.epochs));
             while self.progress.epochs_done < self.config.epochs {
+                if self.out_of_patience() {
+                    return Ok(Ended::Patience);
+                }
                 if !self.fits(self.steps_per_epoch - self.progress.steps_done)
                     || self.epoch(&batches)? == EpochEnd::OutOfTime
                 {
@@ -191,7 +194,7 @@ impl<'a> Session<'a> {
             let lesson = Lesson { network: self.network, loss: self.loss, bands, labels, labelled };
             let loss = self.learner.step(&lesson, &step, &mut self.progress)?;
             if let Some(average) = &self.average {
-                average.update(self.network, self.progress.optimizer_steps)?;
+                average.after_step(self.network, self.progress.optimizer_steps)?;
             }
             loss
         } else {
@@ -199,6 +202,12 @@ impl<'a> Session<'a> {
         };
         self.progress.labelled += labelled;
         self.progress.steps_done += 1;
+        // Here and not where an epoch is finished: that is done again when it is interrupted.
+        if self.progress.steps_done == self.steps_per_epoch
+            && let Some(average) = &self.average
+        {
+            average.after_epoch(self.network, self.progress.epochs_done + 1)?;
+        }
         Ok(loss)
     }
 
@@ -225,7 +234,7 @@ impl<'a> Session<'a> {
         // What a batch had to be cut into to be learned from, it is cut into here too.
         self.loader.batch = self.config.batch.patches().div_ceil(self.learner.parts());
         let holdout = if due && self.loader.source.holdout_len() > 0 {
-            match self.evaluate() {
+            match self.evaluate(epoch) {
                 Err(NetError::Cancelled) => return self.cancel(),
                 score => score?,
             }
@@ -234,10 +243,10 @@ impl<'a> Session<'a> {
         };
         self.pace.evaluation_took(evaluation_started.elapsed());
         if let Some(score) = &holdout
-            && self.progress.best.is_none_or(|(_, best)| score.mean_jaccard > best)
+            && self.is_best(epoch, score.mean_jaccard)
         {
             self.progress.best = Some((epoch, score.mean_jaccard));
-            self.best = Some(match &self.average {
+            self.best = Some(match self.averages(epoch) {
                 Some(average) => average.weights()?,
                 None => Weights::of(self.network)?,
             });
@@ -256,9 +265,28 @@ impl<'a> Session<'a> {
         Ok(EpochEnd::Finished)
     }
 
-    /// Scores the weights on the hold-out: their averages, where there are such.
-    fn evaluate(&mut self) -> Result<Option<HoldoutScore>> {
-        let Some(average) = &self.average else { return self.score() };
+    /// The averages, where they are what is scored and kept once epoch `epoch` is over.
+    fn averages(&self, epoch: usize) -> Option<&Average> {
+        self.average.as_ref().filter(|average| average.has_begun(epoch))
+    }
+
+    /// Whether the weights after epoch `epoch` are to be kept. The first averages are, whatever was scored before there were
+    /// any: they are what was asked for, and what is to come is to be compared with them.
+    fn is_best(&self, epoch: usize, jaccard: f64) -> bool {
+        let first_averages = |before| self.averages(epoch).is_some() && self.averages(before).is_none();
+        self.progress.best.is_none_or(|(before, best)| jaccard > best || first_averages(before))
+    }
+
+    /// Whether training ends because the scores have stopped rising. As long as averages are still to begin, it does not.
+    fn out_of_patience(&self) -> bool {
+        let (Some(patience), Some((best, _))) = (self.config.patience, self.progress.best) else { return false };
+        let since = self.progress.records.iter().filter(|record| record.epoch > best && record.holdout.is_some());
+        since.count() >= patience && (self.average.is_none() || self.averages(best).is_some())
+    }
+
+    /// Scores the weights on the hold-out after epoch `epoch`: their averages, where there are such.
+    fn evaluate(&mut self, epoch: usize) -> Result<Option<HoldoutScore>> {
+        let Some(average) = self.averages(epoch) else { return self.score() };
         let last = Weights::of(self.network)?;
         average.weights()?.put_into(self.network)?;
         let score = self.score();
@@ -306,7 +334,7 @@ impl<'a> Session<'a> {
 
     /// After every epoch, but not so often that short epochs spend their time on the disk; always after the last.
     fn save_after_epoch(&mut self) {
-        let last = self.progress.epochs_done == self.config.epochs;
+        let last = self.progress.epochs_done == self.config.epochs || self.out_of_patience();
         if last || self.saved_at.elapsed() >= self.saving_took * CHECKPOINT_SHARE {
             self.save_or_warn();
         }

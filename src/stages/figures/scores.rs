@@ -89,6 +89,10 @@ pub(super) fn draw_curves(title: &str, history: &Path) -> Result<Picture, StageE
         .collect();
     let subtitle = match history.ended {
         Ended::AllEpochs => format!("{} epochs; the best one was kept", history.planned_epochs),
+        Ended::Patience => {
+            let (done, planned) = (epochs.len(), history.planned_epochs);
+            format!("ended after {done} of {planned} epochs, no longer rising; the best one was kept")
+        }
         Ended::Deadline => {
             format!("cut short by the budget after {} of {} epochs", epochs.len(), history.planned_epochs)
         }

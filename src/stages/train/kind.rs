@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::card::{MODEL_CARD_FILE, MODEL_CARD_VERSION, MODEL_FILE, ModelCard};
-use super::losses;
 use super::params::PARAMS;
+use super::record::record;
 use super::source::TilePatches;
+use super::{augment, losses};
 use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress, StageError, StageKind,
     TaskContext, TaskPlan,
@@ -72,7 +73,7 @@ impl StageKind for Train {
         let single = |output: &str| vec![Item::new("", from(output))];
         let task = TaskPlan {
             name: String::new(),
-            params: Value::Object(context.stage.with.clone()),
+            params: record(&context.stage.with),
             seed: Some(context.pipeline.seed),
             classes: Some(codes_json(classes_of(context)?)),
             inputs: context.items("patches").iter().map(|i| (i.name.clone(), i.from.clone())).collect(),
@@ -199,6 +200,9 @@ fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
     let mut findings = losses::check(stage);
     findings.extend(check_size(pipeline, stage));
     findings.extend(check_betas(stage));
+    findings.extend(augment::check(stage));
+    findings.extend(check_averages(stage));
+    findings.extend(check_patience(pipeline, stage));
     findings
 }
 
@@ -221,5 +225,23 @@ fn check_betas(stage: &Stage) -> Option<Finding> {
         path: vec!["with".into(), "optimizer".into(), "betas".into()],
         message: format!("AdamW has two moments, and {} memories are given", betas.len()),
         help: Some("for example `betas: [0.9, 0.999]`".into()),
+    })
+}
+
+fn check_averages(stage: &Stage) -> Option<Finding> {
+    (stage.with.contains_key("swa") && stage.with.contains_key("ema")).then(|| Finding {
+        path: vec!["with".into(), "swa".into()],
+        message: "`swa` and `ema` both say which average of the weights is kept".into(),
+        help: Some("leave one of them out".into()),
+    })
+}
+
+fn check_patience(pipeline: &Pipeline, stage: &Stage) -> Option<Finding> {
+    stage.with.get("patience")?;
+    let patches = made_by(pipeline, stage, "patches")?;
+    (patches.with.get("holdout")?.as_f64()? == 0.0).then(|| Finding {
+        path: vec!["with".into(), "patience".into()],
+        message: format!("patience counts scores on the hold-out, and `{}.holdout` is 0", patches.name),
+        help: Some("raise `holdout`, or leave `patience` out".into()),
     })
 }

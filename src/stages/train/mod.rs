@@ -1,9 +1,11 @@
 //! `train`: a patch index in, a network out.
 
+mod augment;
 mod card;
 mod kind;
 mod losses;
 mod params;
+mod record;
 mod source;
 
 pub(in crate::stages) use card::Normalisation;

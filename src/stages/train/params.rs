@@ -1,5 +1,6 @@
 //! The parameters of the `train` kind.
 
+use super::augment::AUGMENT;
 use super::losses::LOSS;
 use crate::spec::{Default, ParamSpec, ParamType, VariantSpec};
 use crate::stages::params::PRECISION;
@@ -102,6 +103,24 @@ const SCHEDULES: &[VariantSpec] = &[
         )],
         doc: "One-cycle (Smith and Topin 2018), as in PyTorch.",
     },
+    VariantSpec {
+        kind: "poly",
+        params: &[
+            param(
+                "power",
+                float(0.01, 10.0),
+                Default::Json("0.9"),
+                "Of the share of the steps that are left; 1 falls in a straight line.",
+            ),
+            param(
+                "warmup",
+                float(0.0, 0.9),
+                Default::Json("0.0"),
+                "Share of all steps in which the rate rises from 0.",
+            ),
+        ],
+        doc: "Linear rise, then (1 - t)^power down to 0 (DeepLab, Chen et al. 2017).",
+    },
 ];
 
 /// Everything under `with:` of a `train` stage.
@@ -141,19 +160,18 @@ pub(super) static PARAMS: &[ParamSpec] = &[
         "Exponential moving averages of the weights, scored and kept instead of the weights themselves.",
     ),
     param(
-        "augment",
-        ParamType::Object(&[
-            param("flips", ParamType::Bool, Default::Json("true"), "The eight flips and rotations."),
-            param(
-                "jitter",
-                float(0.0, 0.9),
-                Default::Json("0.0"),
-                "Radiometric jitter per band, in standard deviations.",
-            ),
-        ]),
-        Default::Json("{}"),
-        "What is varied at random while training.",
+        "swa",
+        ParamType::Object(&[param(
+            "start",
+            float(0.0, 0.99),
+            Default::Json("0.75"),
+            "Share of the epochs that are over before the first one counts.",
+        )]),
+        Default::Absent,
+        "Stochastic weight averaging (Izmailov et al. 2018): the mean of the weights at the ends of the last epochs, scored \
+         and kept instead of the weights themselves.",
     ),
+    AUGMENT,
     param(
         "sampling",
         ParamType::Choice(&["shuffled", "weighted", "class_balanced"]),
@@ -162,6 +180,12 @@ pub(super) static PARAMS: &[ParamSpec] = &[
          every class are drawn as often.",
     ),
     param("evaluate_every", int(1, 100_000), Default::Json("1"), "Score on the hold-out after every so many epochs."),
+    param(
+        "patience",
+        int(1, 100_000),
+        Default::Absent,
+        "Ends training when so many scores on the hold-out in a row were no higher than the highest before.",
+    ),
     PRECISION,
     param(
         "deterministic",

@@ -1,42 +1,6 @@
-//! Augmentation of square patches: the eight symmetries of the square and, if asked for, radiometric jitter.
-//!
-//! Applied while a patch is copied into its batch, to bands and labels alike; what is drawn depends on the generator that
-//! the caller forks for one sample of one epoch, never on the order in which threads come by.
+//! The eight symmetries of the square.
 
-use serde::{Deserialize, Serialize};
-
-use super::rng::Rng;
-use super::{NetError, Result};
-
-/// What to vary.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AugmentConfig {
-    /// Draw one of the eight flips and rotations for every patch. Nadir images have no up: all eight are as likely.
-    pub flips: bool,
-    /// Half-width `j` of the radiometric jitter, in standard deviations of a band: each band of each patch becomes
-    /// `x * (1 + j u) + j v` with `u`, `v` uniform in `[-1, 1)`. 0 turns it off.
-    pub jitter: f32,
-}
-
-impl Default for AugmentConfig {
-    fn default() -> Self {
-        Self { flips: true, jitter: 0.0 }
-    }
-}
-
-impl AugmentConfig {
-    /// Checks the values.
-    ///
-    /// # Errors
-    /// [`NetError::Config`] when `jitter` is not in `[0, 1)`.
-    pub fn check(&self) -> Result<()> {
-        if (0.0..1.0).contains(&self.jitter) {
-            return Ok(());
-        }
-        Err(NetError::Config(format!("augment.jitter is a number from 0 to below 1, found {}", self.jitter)))
-    }
-}
+use crate::net::rng::Rng;
 
 /// One symmetry of the square. Bit 0 mirrors left-right, bit 1 mirrors top-bottom, bit 2 then transposes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,35 +97,6 @@ impl SourcePixels {
     }
 }
 
-/// Gains and offsets of one patch, one pair a band.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Jitter(Vec<(f32, f32)>);
-
-impl Jitter {
-    /// Draws the pairs for `bands` bands; `None` where `width` is 0, so that nothing is touched.
-    pub fn draw(width: f32, bands: usize, rng: &mut Rng) -> Option<Self> {
-        if width == 0.0 {
-            return None;
-        }
-        let mut symmetric = || width * (2.0 * rng.uniform() - 1.0) as f32;
-        Some(Self((0..bands).map(|_| (1.0 + symmetric(), symmetric())).collect()))
-    }
-
-    /// Gain and offset of every band.
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = [f32; 2]> {
-        self.0.iter().map(|(gain, offset)| [*gain, *offset])
-    }
-
-    /// Changes the bands `[pixels, bands]` in place.
-    pub fn apply(&self, bands: &mut [f32]) {
-        for pixel in bands.chunks_exact_mut(self.0.len()) {
-            for (value, (gain, offset)) in pixel.iter_mut().zip(&self.0) {
-                *value = *value * gain + offset;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -251,21 +186,5 @@ mod tests {
             counts[Symmetry::draw(&mut rng).0 as usize] += 1;
         }
         assert!(counts.iter().all(|c| (850..1150).contains(c)), "{counts:?}");
-    }
-
-    #[test]
-    fn jitter_is_one_line_a_band_within_its_width() {
-        let mut rng = Rng::new(9);
-        assert_eq!(Jitter::draw(0.0, 3, &mut rng), None);
-        let jitter = Jitter::draw(0.2, 3, &mut rng).unwrap();
-        let mut bands = vec![0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0];
-        jitter.apply(&mut bands);
-        for b in 0..3 {
-            let (offset, gain) = (bands[b], bands[3 + b] - bands[b]);
-            assert!(offset.abs() <= 0.2 && (gain - 1.0).abs() <= 0.2 + 1e-6);
-            assert!((bands[6 + b] - (2.0 * gain + offset)).abs() < 1e-6);
-        }
-        assert!(AugmentConfig { flips: true, jitter: 1.0 }.check().is_err());
-        assert!(AugmentConfig { flips: true, jitter: f32::NAN }.check().is_err());
     }
 }

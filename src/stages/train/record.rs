@@ -1,0 +1,56 @@
+//! What of a stage's settings is in a training's record, and so in its key.
+
+use serde_json::{Map, Value, json};
+
+/// Settings of `augment` that came after the first version, and what each is where it is off.
+fn off_by_default() -> [(&'static str, Value); 5] {
+    [
+        ("jitter_scene", json!(0.0)),
+        ("scale", json!([1.0, 1.0])),
+        ("noise", json!(0.0)),
+        ("drop_bands", json!(0.0)),
+        ("cutmix", json!(0.0)),
+    ]
+}
+
+/// The settings without those that change nothing: a training that does without something new is the one that it was
+/// before there was the choice, and is not done again.
+pub(super) fn record(with: &Map<String, Value>) -> Value {
+    let mut record = with.clone();
+    if let Some(Value::Object(augment)) = record.get_mut("augment") {
+        let off = off_by_default();
+        augment.retain(|name, value| !off.iter().any(|(known, off)| known == name && off == value));
+    }
+    Value::Object(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorded(augment: Value) -> Value {
+        record(json!({ "epochs": 3, "augment": augment }).as_object().unwrap())
+    }
+
+    #[test]
+    fn what_is_off_is_not_in_the_record() {
+        let old = json!({ "flips": true, "jitter": 0.0 });
+        let mut new = old.clone();
+        for (name, off) in off_by_default() {
+            new[name] = off;
+        }
+        assert_eq!(recorded(new.clone()), json!({ "epochs": 3, "augment": old }));
+        assert_eq!(recorded(old.clone()), json!({ "epochs": 3, "augment": old }), "what was always there stays");
+        (new["noise"], new["scale"]) = (json!(0.1), json!([1.0, 2.0]));
+        let kept = json!({ "flips": true, "jitter": 0.0, "noise": 0.1, "scale": [1.0, 2.0] });
+        assert_eq!(recorded(new), json!({ "epochs": 3, "augment": kept }));
+    }
+
+    /// The values that are left out are those that reading fills in.
+    #[test]
+    fn what_is_left_out_reads_as_off() {
+        let read = |value: Value| serde_json::from_value::<crate::net::augment::AugmentConfig>(value).unwrap();
+        let written: Map<String, Value> = off_by_default().map(|(name, off)| (name.to_owned(), off)).into_iter().collect();
+        assert_eq!(read(Value::Object(written)), read(json!({})));
+    }
+}
