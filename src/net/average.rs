@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn is_the_recurrence_of_its_formula() {
-        let model = Model::new(&ModelConfig::UNet(UNetConfig { width: 2, depth: 1 }), 2, 3, 7).unwrap();
+        let model = Model::new(&ModelConfig::UNet(UNetConfig::new(2, 1)), 2, 3, 7).unwrap();
         let average = Average::of(&model, AverageConfig { decay: 0.6 }).unwrap();
         let mut expected = Weights::of(&model).unwrap();
         for step in 1..=20u64 {

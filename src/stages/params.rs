@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::engine::{ExpandContext, ExpandError, StageError, TaskContext};
+use crate::net::ModelConfig;
 use crate::raster::ClassTable;
 use crate::spec::{Default, ParamSpec, ParamType, Pipeline, Source, Stage};
 
@@ -83,4 +84,10 @@ pub(super) fn made_by<'a>(pipeline: &'a Pipeline, stage: &Stage, input: &str) ->
         Source::Output { stage, .. } => pipeline.stage(stage),
         _ => None,
     }
+}
+
+/// How often the network that a `train` stage asks for halves images: their sides are multiples of 2 to this power.
+pub(super) fn halvings(train: &Stage) -> Option<u32> {
+    let model: ModelConfig = serde_json::from_value(train.with.get("model")?.clone()).ok()?;
+    Some(model.multiple().ilog2())
 }

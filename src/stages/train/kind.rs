@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::card::{MODEL_CARD_FILE, MODEL_CARD_VERSION, MODEL_FILE, ModelCard};
 use super::losses;
+use super::models;
 use super::params::PARAMS;
 use super::source::TilePatches;
 use crate::engine::{
@@ -18,7 +19,7 @@ use crate::net::{EpochRecord, GpuUse, NetError, TrainConfig, TrainHooks, Trained
 use crate::spec::{Artefact, Finding, InputSpec, KindSpec, OutputSpec, Pipeline, Stage};
 use crate::stages::device::{open_compute, task_failure};
 use crate::stages::document::write_document;
-use crate::stages::params::{classes_of, codes_json, made_by};
+use crate::stages::params::{classes_of, codes_json};
 use crate::stages::patches::{INDEX_ITEM, PatchIndex};
 use crate::stages::tile::TileReader;
 
@@ -72,7 +73,7 @@ impl StageKind for Train {
         let single = |output: &str| vec![Item::new("", from(output))];
         let task = TaskPlan {
             name: String::new(),
-            params: Value::Object(context.stage.with.clone()),
+            params: Value::Object(models::without_plain_blocks(context.stage.with.clone())),
             seed: Some(context.pipeline.seed),
             classes: Some(codes_json(classes_of(context)?)),
             inputs: context.items("patches").iter().map(|i| (i.name.clone(), i.from.clone())).collect(),
@@ -197,22 +198,9 @@ fn write_model(dir: &Path, trained: &Trained, card: &ModelCard) -> Result<(), St
 
 fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
     let mut findings = losses::check(stage);
-    findings.extend(check_size(pipeline, stage));
+    findings.extend(models::check(pipeline, stage));
     findings.extend(check_betas(stage));
     findings
-}
-
-/// The side of the patches must be a multiple of what the network halves away.
-fn check_size(pipeline: &Pipeline, stage: &Stage) -> Option<Finding> {
-    let size = made_by(pipeline, stage, "patches")?.with.get("size")?.as_u64()?;
-    let depth = stage.with.get("model")?.get("depth")?.as_u64()?;
-    let multiple = 1u64 << depth;
-    let below = (size / multiple * multiple).max(multiple);
-    (size % multiple != 0).then(|| Finding {
-        path: vec!["with".into(), "model".into(), "depth".into()],
-        message: format!("a depth of {depth} halves patches {depth} times, and {size} px is no multiple of {multiple}"),
-        help: Some(format!("use patches of {below} or {} px, or a smaller depth", below + multiple)),
-    })
 }
 
 fn check_betas(stage: &Stage) -> Option<Finding> {

@@ -3,6 +3,7 @@
 mod card;
 mod kind;
 mod losses;
+mod models;
 mod params;
 mod source;
 
