@@ -107,7 +107,7 @@ mod gpu {
         }
 
         fn model(&self) -> ModelConfig {
-            ModelConfig::UNet(UNetConfig { width: self.width, depth: self.depth })
+            ModelConfig::UNet(UNetConfig::new(self.width, self.depth))
         }
     }
 

@@ -27,10 +27,24 @@ def block(inputs, outputs):
     return nn.Sequential(*convolve(inputs), *convolve(outputs))
 
 
+class Residual(nn.Module):
+    """The block of `block: residual`."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.conv1, self.bn1, _, self.conv2, self.bn2, _ = block(inputs, outputs)
+        around = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+        self.downsample = nn.Identity() if inputs == outputs else around
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(y + self.downsample(x))
+
+
 class UNet(nn.Module):
     """Images `[N, bands, H, W]`, both sides multiples of `2**depth`, to logits `[N, classes, H, W]`."""
 
-    def __init__(self, bands, classes, width, depth):
+    def __init__(self, bands, classes, width, depth, block=block):
         super().__init__()
         channels = [width << level for level in range(depth + 1)]
         fine_to_coarse = zip([bands] + channels[:-1], channels)
@@ -56,9 +70,10 @@ def load(path):
     from safetensors.torch import load_file
 
     state = load_file(path)
-    first, head = state["down.0.0.weight"], state["head.weight"]
+    residual = "down.0.conv1.weight" in state
+    first, head = state["down.0.conv1.weight" if residual else "down.0.0.weight"], state["head.weight"]
     depth = sum(name.startswith("up.") and name.endswith(".weight") for name in state)
-    net = UNet(first.shape[1], head.shape[0], first.shape[0], depth)
+    net = UNet(first.shape[1], head.shape[0], first.shape[0], depth, Residual if residual else block)
     missing, unknown = net.load_state_dict(state, strict=False)
     # PyTorch counts batches; nothing depends on it.
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]

@@ -73,7 +73,7 @@ impl Options {
 
 /// Seconds of each step, after three that are not counted.
 fn time(o: &Options) -> Result<Vec<f64>> {
-    let config = ModelConfig::UNet(UNetConfig { width: o.width, depth: o.depth });
+    let config = ModelConfig::UNet(UNetConfig::new(o.width, o.depth));
     let model = Model::new(&config, o.bands, o.classes, 1)?;
     let mut rng = Rng::new(2);
     let pixels = o.batch * o.size * o.size;

@@ -155,6 +155,17 @@ fn the_first_of_equal_maxima_gets_the_gradient_and_a_nan_is_the_maximum() {
 }
 
 #[test]
+fn sums_and_means() {
+    for shape in SHAPES {
+        let inputs = [random(12, &shape), random(13, &shape)];
+        for relu in [false, true] {
+            check(&format!("add {shape:?}, relu {relu}"), &|v| ops::add(&v[0], &v[1], relu), &inputs, 2);
+        }
+        check(&format!("mean_pool {shape:?}"), &|v| ops::mean_pool(&v[0]), &inputs[..1], 1);
+    }
+}
+
+#[test]
 fn joining() {
     for shape in SHAPES {
         let [n, h, w, c] = shape;

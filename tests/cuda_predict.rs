@@ -53,7 +53,7 @@ const OPTIONS: PredictOptions =
     PredictOptions { window: 32, overlap: 12, batch: 3, probabilities: true, augment: Augment::None };
 
 fn model() -> Model {
-    Model::new(&ModelConfig::UNet(UNetConfig { width: 8, depth: 2 }), BANDS, CLASSES, 3).unwrap()
+    Model::new(&ModelConfig::UNet(UNetConfig::new(8, 2)), BANDS, CLASSES, 3).unwrap()
 }
 
 /// Labels and probabilities of a whole scene.

@@ -63,7 +63,7 @@ impl PatchSource for Discs {
 
 fn config() -> TrainConfig {
     TrainConfig {
-        model: ModelConfig::UNet(UNetConfig { width: 8, depth: 2 }),
+        model: ModelConfig::UNet(UNetConfig::new(8, 2)),
         classes: 3,
         epochs: 3,
         batch: BatchSize::Patches(4),

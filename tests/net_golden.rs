@@ -2,40 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+mod golden_kit;
+
+use candle_core::{Device, Result, Tensor, Var};
+use golden_kit::{Net, TO_OIHW, assert_close, check_net, fill, golden, values};
 use s2pipe::net::ops::{self, Conv2dConfig};
-use s2pipe::net::{CrossEntropy, IGNORE, Mode, Model, ModelConfig, UNetConfig, weights};
-
-/// The same numbers as `fill` in the script.
-fn fill(seed: u64, shape: &[usize]) -> Tensor {
-    let values: Vec<f64> = (0..shape.iter().product::<usize>() as u64)
-        .map(|i| {
-            let h = (i * 2_654_435_761 + seed * 40_503 + 12_345) % (1 << 32);
-            let h = (h ^ (h >> 15)) * 2_246_822_519 % (1 << 32);
-            h as f64 / (1u64 << 31) as f64 - 1.0
-        })
-        .collect();
-    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-}
-
-fn golden(file: &str) -> std::collections::HashMap<String, Tensor> {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
-    candle_core::safetensors::load(path, &Device::Cpu).unwrap()
-}
-
-fn values(t: &Tensor) -> Vec<f64> {
-    t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
-
-#[track_caller]
-fn assert_close(name: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
-    assert_eq!(found.dims(), expected.dims(), "{name}");
-    let (found, expected) = (values(found), values(expected));
-    let scale = expected.iter().fold(1.0f64, |m, v| m.max(v.abs()));
-    for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
-        assert!((f - e).abs() <= tolerance * scale, "{name}[{i}]: {f}, PyTorch has {e}");
-    }
-}
+use s2pipe::net::{IGNORE, ModelConfig, UNetConfig};
 
 /// Compares output and gradients of `sum(y * fill(99))` with the record called `name`.
 fn check(name: &str, f: impl Fn(&[Var]) -> Result<Tensor>, leaves: &[(&str, Tensor)], to_torch: &[Option<[usize; 4]>]) {
@@ -51,9 +23,8 @@ fn check(name: &str, f: impl Fn(&[Var]) -> Result<Tensor>, leaves: &[(&str, Tens
     }
 }
 
-/// `[out, in, kh, kw]` to `[kh, kw, in, out]` and back.
+/// `[out, in, kh, kw]` to `[kh, kw, in, out]`.
 const FROM_OIHW: [usize; 4] = [2, 3, 1, 0];
-const TO_OIHW: [usize; 4] = [3, 2, 0, 1];
 
 #[test]
 fn convolutions_equal_pytorch() {
@@ -214,86 +185,16 @@ fn lovasz_softmax_equals_pytorch() {
     check_loss("lovasz", 1e-13, |x| ops::lovasz_softmax(x, &loss_targets()));
 }
 
-struct Net {
-    prefix: &'static str,
-    config: UNetConfig,
-    size: usize,
-    /// Whole gradients are recorded, not only their product with a vector and their norm.
-    whole: bool,
-}
-
-/// Parameters by the script's formula, through the same door as a weights file.
-fn formula_model(net: &Net) -> Model {
-    let model = Model::new(&ModelConfig::UNet(net.config), 3, 5, 1).unwrap();
-    let mut state = weights::state(&model).unwrap();
-    let parameters = state.iter_mut().filter(|(name, _)| !name.contains("running"));
-    for (i, (_, tensor)) in parameters.enumerate() {
-        let dims = tensor.dims().to_vec();
-        let (scale, shift) = match dims.len() {
-            1 => (1.7, 1.0),
-            _ => (1.7 / (dims[1..].iter().product::<usize>() as f64).sqrt(), 0.0),
-        };
-        *tensor = fill(100 + i as u64, &dims).affine(scale, shift).unwrap().to_dtype(DType::F32).unwrap();
-    }
-    weights::restore(&model, &state).unwrap();
-    model
-}
-
-fn every(t: &Tensor, step: usize) -> Tensor {
-    let (_, h, w, _) = t.dims4().unwrap();
-    let pick = |n: usize| Tensor::new((0..n as u32).step_by(step).collect::<Vec<_>>(), &Device::Cpu).unwrap();
-    t.index_select(&pick(h), 1).unwrap().index_select(&pick(w), 2).unwrap()
-}
-
-fn check_net(net: &Net) {
-    let golden = golden("net_unet.safetensors");
-    let expect = |key: &str| golden[&format!("{}.{key}", net.prefix)].clone();
-    let (size, step) = (net.size, if net.whole { 1 } else { 4 });
-    let model = formula_model(net);
-    let x = fill(1, &[2, size, size, 3]).to_dtype(DType::F32).unwrap();
-    let mut targets: Vec<u8> =
-        values(&fill(4, &[2, size, size])).iter().map(|v| (v * 2.5 + 2.5).floor().clamp(0.0, 4.0) as u8).collect();
-    for image in targets.chunks_exact_mut(size * size) {
-        image[..2 * size].fill(IGNORE);
-    }
-    let targets = Tensor::from_vec(targets, (2, size, size), &Device::Cpu).unwrap();
-
-    let logits = model.forward(&x, Mode::Train).unwrap();
-    assert_close("logits", &every(&logits, step), &expect("train_logits"), 1e-4);
-    let loss = CrossEntropy::new(None, 0.0).unwrap().loss(&logits, &targets).unwrap();
-    assert_close("loss", &loss.reshape(1).unwrap(), &expect("loss"), 1e-5);
-
-    let grads = loss.backward().unwrap();
-    for (name, var) in model.parameters() {
-        let grad = grads.get(var).unwrap();
-        let grad = match (grad.rank(), name.starts_with("up.")) {
-            (4, true) => grad.permute((0, 3, 1, 2)).unwrap(),
-            (4, false) => grad.permute(TO_OIHW.as_slice()).unwrap(),
-            _ => grad.clone(),
-        };
-        let expected = expect(&format!("grad.{name}"));
-        if net.whole {
-            assert_close(name, &grad, &expected, 1e-4);
-        } else {
-            let grad = grad.to_dtype(DType::F64).unwrap();
-            let dot = (&grad * fill(7, grad.dims())).unwrap().sum_all().unwrap();
-            let norm = grad.sqr().unwrap().sum_all().unwrap().sqrt().unwrap();
-            assert_close(name, &Tensor::stack(&[dot, norm], 0).unwrap(), &expected, 1e-4);
-        }
-    }
-    for (name, var) in model.buffers() {
-        assert_close(name, var, &expect(&format!("buffer.{name}")), 1e-5);
-    }
-    let logits = model.forward(&x, Mode::Eval).unwrap();
-    assert_close("eval logits", &every(&logits, 4), &expect("eval_logits"), 1e-4);
+fn unet(prefix: &'static str, config: UNetConfig, size: usize) -> Net {
+    Net { file: "net_unet.safetensors", prefix, config: ModelConfig::UNet(config), size, whole: false }
 }
 
 #[test]
 fn small_unet_equals_pytorch_in_logits_loss_and_all_gradients() {
-    check_net(&Net { prefix: "small", config: UNetConfig { width: 4, depth: 2 }, size: 16, whole: true });
+    check_net(&Net { whole: true, ..unet("small", UNetConfig::new(4, 2), 16) });
 }
 
 #[test]
 fn deep_unet_equals_pytorch() {
-    check_net(&Net { prefix: "deep", config: UNetConfig { width: 2, depth: 4 }, size: 32, whole: false });
+    check_net(&unet("deep", UNetConfig::new(2, 4), 32));
 }

@@ -172,6 +172,35 @@ fn pooling_takes_a_nan_as_the_maximum() {
 }
 
 #[test]
+fn sums_equal_the_loop_and_keep_nan() {
+    let (a, b) = (random(1, 20_003), random(2, 20_003));
+    let sums: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a + b).collect();
+    let (a, b) = (tensor(&a, &[1, 83, 241, 1]), tensor(&b, &[1, 83, 241, 1]));
+    assert_close(&ops::add(&a, &b, false).unwrap(), &sums);
+    let rectified: Vec<f64> = sums.iter().map(|v| v.max(0.0)).collect();
+    assert_close(&ops::add(&a, &b, true).unwrap(), &rectified);
+    // A training must see what is no number.
+    let y = ops::add(&tensor(&[f64::NAN, -1.0], &[2]), &tensor(&[1.0, -1.0], &[2]), true).unwrap();
+    let y = y.to_vec1::<f64>().unwrap();
+    assert!(y[0].is_nan() && y[1] == 0.0, "{y:?}");
+}
+
+#[test]
+fn means_equal_the_loop_and_are_of_each_image() {
+    for [n, h, w, c] in [[3, 5, 7, 37], [1, 1, 1, 2], [2, 90, 70, 5]] {
+        let x = random(1, n * h * w * c);
+        let mean = |(image, channel, ..): (usize, usize, usize, usize)| {
+            let values = (0..h * w).map(|pixel| x[(image * h * w + pixel) * c + channel]);
+            values.sum::<f64>() / (h * w) as f64
+        };
+        let expected: Vec<f64> = indices([n, c, 1, 1]).map(mean).collect();
+        let found = ops::mean_pool(&tensor(&x, &[n, h, w, c])).unwrap();
+        assert_eq!(found.dims(), [n, 1, 1, c]);
+        assert_close(&found, &expected);
+    }
+}
+
+#[test]
 fn batch_norm_keeps_its_digits_far_from_zero() {
     // A mean a hundred thousand times the deviation: E[x^2] - E[x]^2 would leave nothing in f32.
     let noise = random(1, 20_000);
@@ -317,6 +346,10 @@ fn operands_that_do_not_fit_are_refused_by_name() {
         ("conv2d", ops::conv2d(&x, &image(&[3, 3, 1, 4]), None, same.grouped(3))),
         ("conv2d", ops::conv2d(&x, &image(&[3, 3, 3, 2]), None, same.grouped(0))),
         ("conv2d", ops::conv2d(&x, &image(&[3, 3, 3, 2]), None, Conv2dConfig::default().dilated(2))),
+        ("add", ops::add(&x, &image(&[1, 4, 5, 3]), false)),
+        ("add", ops::add(&x, &x.to_dtype(DType::F32).unwrap(), true)),
+        ("mean_pool", ops::mean_pool(&image(&[4, 4, 3]))),
+        ("mean_pool", ops::mean_pool(&image(&[1, 0, 4, 3]))),
         ("upsample_bilinear", ops::upsample_bilinear(&x, 0, 4, false)),
         ("upsample_bilinear", ops::upsample_bilinear(&image(&[4, 4, 3]), 8, 8, true)),
         ("group_norm", ops::group_norm(&x, &image(&[3]), &image(&[3]), 2, 1e-5, true)),

@@ -91,7 +91,7 @@ fn losses() {
 
 #[test]
 fn a_training_step_of_a_unet() {
-    let config = ModelConfig::UNet(UNetConfig { width: 8, depth: 3 });
+    let config = ModelConfig::UNet(UNetConfig::new(8, 3));
     let x = random(1, &[3, 48, 64, 4]);
     let targets = Tensor::from_vec((0..3 * 48 * 64u32).map(|i| (i % 5) as u8).collect(), (3, 48, 64), &Device::Cpu);
     let (targets, loss) = (targets.unwrap(), CrossEntropy::new(None, 0.1).unwrap());
@@ -111,7 +111,7 @@ fn a_training_step_of_a_unet() {
 
 #[test]
 fn recorded_gradients_equal_those_of_candles_graph() {
-    let config = ModelConfig::UNet(UNetConfig { width: 8, depth: 2 });
+    let config = ModelConfig::UNet(UNetConfig::new(8, 2));
     let targets = Tensor::from_vec((0..2 * 32 * 32u32).map(|i| (i % 3) as u8).collect(), (2, 32, 32), &Device::Cpu);
     let (targets, loss) = (targets.unwrap(), CrossEntropy::new(None, 0.0).unwrap());
     let gradients = |x: &Tensor| -> Vec<Vec<u32>> {

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use s2pipe::net::{Mode, Model, ModelConfig, NetError, UNetConfig, weights};
 
 fn config(width: usize, depth: usize) -> ModelConfig {
-    ModelConfig::UNet(UNetConfig { width, depth })
+    ModelConfig::UNet(UNetConfig::new(width, depth))
 }
 
 fn metadata() -> BTreeMap<String, String> {

@@ -42,6 +42,14 @@ fn the_default_recipe_reads_as_in_its_snapshot() {
 }
 
 #[test]
+fn patches_of_any_size_fit_a_network_that_halves_nothing() {
+    // The patches of these pipelines are 128 px, and 2^8 is 256.
+    with("model: { kind: mlp, depth: 8 }");
+    let explained = pipeline("model: { kind: deeplabv3plus, depth: 8 }").unwrap_err().render(false);
+    assert!(explained.contains("no multiple of 256"), "{explained}");
+}
+
+#[test]
 fn every_recipe_becomes_a_configuration() {
     for settings in include_str!("spec/recipes/right.yaml").split("---\n") {
         let config = config(settings);

@@ -178,7 +178,7 @@ mod tests {
     use crate::net::{Model, ModelConfig, UNetConfig};
 
     fn model() -> Model {
-        Model::new(&ModelConfig::UNet(UNetConfig { width: 2, depth: 1 }), 2, 3, 7).unwrap()
+        Model::new(&ModelConfig::UNet(UNetConfig::new(2, 1)), 2, 3, 7).unwrap()
     }
 
     fn exponential(model: &Model) -> Average {

@@ -44,15 +44,15 @@ impl ModuleT for Conv2d {
     }
 }
 
-/// Convolution without bias, batch normalisation, rectifier: `[N, H, W, Ci]` to `[N, H, W, Co]`.
+/// Convolution without bias and batch normalisation: `[N, H, W, Ci]` to `[N, H, W, Co]`.
 #[derive(Debug)]
-pub struct ConvNormRelu {
+pub struct ConvNorm {
     weight: Var,
     norm: BatchNorm,
     config: Conv2dConfig,
 }
 
-impl ConvNormRelu {
+impl ConvNorm {
     /// Parameters `{conv}.weight`, `{norm}.weight`, `{norm}.bias` and the buffers of `{norm}`.
     pub(super) fn new(
         r: &mut Registry,
@@ -68,17 +68,6 @@ impl ConvNormRelu {
             config: Conv2dConfig::same(kernel),
         })
     }
-}
-
-impl ConvNormRelu {
-    /// Of two images side by side, `[N, H, W, A]` and `[N, H, W, Ci - A]`.
-    pub(super) fn forward_joined(&self, a: &Tensor, b: &Tensor, train: bool) -> CandleResult<Tensor> {
-        if train {
-            return self.norm.train(&ops::conv2d_joined(a, b, self.weight.as_tensor(), self.config)?, true);
-        }
-        let (weight, shift) = self.folded()?;
-        ops::conv2d_relu_joined((&a.detach(), &b.detach()), &weight, &shift, self.config)
-    }
 
     /// With fixed statistics normalisation is a scale and a shift a channel: they go into the convolution.
     fn folded(&self) -> CandleResult<(Tensor, Tensor)> {
@@ -92,13 +81,51 @@ impl ConvNormRelu {
     }
 }
 
-impl ModuleT for ConvNormRelu {
+impl ModuleT for ConvNorm {
     fn forward_t(&self, x: &Tensor, train: bool) -> CandleResult<Tensor> {
         if train {
-            return self.norm.train(&ops::conv2d(x, self.weight.as_tensor(), None, self.config)?, true);
+            return self.norm.train(&ops::conv2d(x, self.weight.as_tensor(), None, self.config)?, false);
         }
         let (weight, shift) = self.folded()?;
-        ops::conv2d_relu(&x.detach(), &weight, &shift, self.config)
+        ops::conv2d(&x.detach(), &weight, Some(&shift), self.config)
+    }
+}
+
+/// [`ConvNorm`] and a rectifier.
+#[derive(Debug)]
+pub struct ConvNormRelu(ConvNorm);
+
+impl ConvNormRelu {
+    /// As [`ConvNorm::new`].
+    pub(super) fn new(r: &mut Registry, names: (&str, &str), kernel: usize, ci: usize, co: usize) -> Result<Self> {
+        Ok(Self(ConvNorm::new(r, names, kernel, ci, co)?))
+    }
+
+    /// The kernel's taps `dilation` pixels apart.
+    pub(super) fn dilated(mut self, dilation: usize) -> Self {
+        self.0.config = self.0.config.dilated(dilation);
+        self
+    }
+
+    /// Of two images side by side, `[N, H, W, A]` and `[N, H, W, Ci - A]`.
+    pub(super) fn forward_joined(&self, a: &Tensor, b: &Tensor, train: bool) -> CandleResult<Tensor> {
+        let ConvNorm { weight, norm, config } = &self.0;
+        if train {
+            return norm.train(&ops::conv2d_joined(a, b, weight.as_tensor(), *config)?, true);
+        }
+        let (weight, shift) = self.0.folded()?;
+        ops::conv2d_relu_joined((&a.detach(), &b.detach()), &weight, &shift, *config)
+    }
+}
+
+impl ModuleT for ConvNormRelu {
+    fn forward_t(&self, x: &Tensor, train: bool) -> CandleResult<Tensor> {
+        let ConvNorm { weight, norm, config } = &self.0;
+        if train {
+            return norm.train(&ops::conv2d(x, weight.as_tensor(), None, *config)?, true);
+        }
+        let (weight, shift) = self.0.folded()?;
+        ops::conv2d_relu(&x.detach(), &weight, &shift, *config)
     }
 }
 

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::engine::{ExpandContext, ExpandError, StageError, TaskContext};
+use crate::net::ModelConfig;
 use crate::raster::ClassTable;
 use crate::spec::{Default, ParamSpec, ParamType, Pipeline, Source, Stage};
 
@@ -95,4 +96,10 @@ const STORED_ROWS: usize = 256;
 pub(super) fn probability_rows(width: usize, classes: usize) -> usize {
     let fitting = (STRIP_BYTES / (width * classes * size_of::<f32>()).max(1)).max(1);
     if fitting > STORED_ROWS { fitting / STORED_ROWS * STORED_ROWS } else { fitting }
+}
+
+/// How often the network that a `train` stage asks for halves images: their sides are multiples of 2 to this power.
+pub(super) fn halvings(train: &Stage) -> Option<u32> {
+    let model: ModelConfig = serde_json::from_value(train.with.get("model")?.clone()).ok()?;
+    Some(model.multiple().ilog2())
 }

@@ -1,9 +1,14 @@
 //! Which network, and how large.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
+use super::deeplab::DeepLabConfig;
+use super::fpn::FpnConfig;
+use super::mlp::MlpConfig;
 use super::unet::UNetConfig;
-use crate::net::types::Result;
+use crate::net::types::{NetError, Result};
 
 /// A network's kind and sizes, as the pipeline file has them: `{kind: unet, width: 24, depth: 4}`. A new kind is a file in
 /// this folder and an arm here.
@@ -13,14 +18,24 @@ pub enum ModelConfig {
     /// [`UNetConfig`].
     #[serde(rename = "unet")]
     UNet(UNetConfig),
+    /// [`MlpConfig`].
+    Mlp(MlpConfig),
+    /// [`FpnConfig`].
+    Fpn(FpnConfig),
+    /// [`DeepLabConfig`].
+    #[serde(rename = "deeplabv3plus")]
+    DeepLab(DeepLabConfig),
 }
 
 impl ModelConfig {
-    /// What height and width of an image must be a multiple of.
+    /// What height and width of an image must be a multiple of: a power of 2.
     #[must_use]
     pub fn multiple(&self) -> usize {
         match self {
             Self::UNet(config) => config.multiple(),
+            Self::Mlp(_) => 1,
+            Self::Fpn(config) => config.multiple(),
+            Self::DeepLab(config) => config.multiple(),
         }
     }
 
@@ -29,16 +44,30 @@ impl ModelConfig {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::UNet(_) => "unet",
+            Self::Mlp(_) => "mlp",
+            Self::Fpn(_) => "fpn",
+            Self::DeepLab(_) => "deeplabv3plus",
         }
     }
 
     /// Refuses sizes that make no network.
     ///
     /// # Errors
-    /// [`NetError::Config`](crate::net::NetError::Config) with the value and the range that it must lie in.
+    /// [`NetError::Config`] with the value and the range that it must lie in.
     pub fn check(&self) -> Result<()> {
         match self {
             Self::UNet(config) => config.check(),
+            Self::Mlp(config) => config.check(),
+            Self::Fpn(config) => config.check(),
+            Self::DeepLab(config) => config.check(),
         }
     }
+}
+
+/// Refuses a size outside of `range`.
+pub(super) fn check_range(kind: &str, name: &str, value: usize, range: RangeInclusive<usize>) -> Result<()> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(NetError::Config(format!("{kind}: {name} must lie in {range:?}, found {value}")))
 }

@@ -6,6 +6,9 @@ use candle_core::{Device, Tensor, Var};
 
 use super::Network;
 use super::config::ModelConfig;
+use super::deeplab::DeepLab;
+use super::fpn::Fpn;
+use super::mlp::Mlp;
 use super::parameters::{Axes, Registry};
 use super::unet::UNet;
 use crate::net::ops::{Recorded, tape};
@@ -54,6 +57,9 @@ impl Model {
         }
         let network: Box<dyn Network> = match config {
             ModelConfig::UNet(config) => Box::new(UNet::new(config, &mut registry, bands, classes)?),
+            ModelConfig::Mlp(config) => Box::new(Mlp::new(config, &mut registry, bands, classes)?),
+            ModelConfig::Fpn(config) => Box::new(Fpn::new(config, &mut registry, bands, classes)?),
+            ModelConfig::DeepLab(config) => Box::new(DeepLab::new(config, &mut registry, bands, classes)?),
         };
         let Registry { parameters, buffers, axes, .. } = registry;
         Ok(Self { config: *config, bands, classes, network, parameters, buffers, axes })

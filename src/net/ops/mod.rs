@@ -4,6 +4,7 @@
 //! f32 (work) and f64 (gradient checks) and give the same bits whatever the number of threads. Alone they are nodes of candle's
 //! graph; inside a model's training step they go on a tape of our own (`tape.rs`).
 
+mod add;
 mod batch_norm;
 mod buffers;
 mod chunks;
@@ -25,6 +26,7 @@ pub(crate) mod lanes;
 mod lovasz;
 mod matmul;
 mod max_pool;
+mod mean_pool;
 mod panel;
 mod ranks;
 mod relu;
@@ -36,6 +38,7 @@ mod upsample;
 mod upsample_bilinear;
 mod weighted_sum;
 
+pub use add::add;
 pub use batch_norm::{BatchStatistics, Running, batch_norm, batch_norm_running};
 pub use buffers::Buffers;
 pub use concat::concat_channels;
@@ -51,6 +54,7 @@ pub use gelu::gelu;
 pub use group_norm::group_norm;
 pub use lovasz::{lovasz_softmax, lovasz_softmax_with_gradient};
 pub use max_pool::max_pool2x2;
+pub use mean_pool::mean_pool;
 pub use relu::relu;
 pub use softmax::softmax_channels;
 pub use tape::{Gradients, GradientsOf, Recorded, record};

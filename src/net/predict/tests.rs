@@ -222,7 +222,7 @@ fn constant_logits_leave_no_seam() {
 
 #[test]
 fn does_not_depend_on_batch_nor_threads() {
-    let config = ModelConfig::UNet(UNetConfig { width: 4, depth: 3 });
+    let config = ModelConfig::UNet(UNetConfig::new(4, 3));
     let model = Model::new(&config, BANDS, CLASSES, 1).unwrap();
     let run = |batch, threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -12,7 +12,10 @@ use crate::net::optim::{AdamWConfig, SgdConfig};
 use crate::net::rng::Rng;
 use crate::net::sampling::Sampling;
 use crate::net::schedule::Schedule;
-use crate::net::{ClassWeights, LossConfig, NetError, OptimizerConfig, Part};
+use crate::net::{
+    BlockKind, ClassWeights, DeepLabConfig, FpnConfig, LossConfig, MlpConfig, ModelConfig, NetError, OptimizerConfig,
+    Part, UNetConfig,
+};
 
 /// Trains with interruptions at random steps, each time going on from the checkpoint.
 fn interrupted(config: &TrainConfig, source: &Discs, seed: u64) -> Trained {
@@ -65,6 +68,32 @@ fn learns_by_every_loss() {
         assert!(losses[39] < 0.8 * losses[0], "{loss:?}: {losses:?}");
         assert!(best(&trained) > 0.5, "{loss:?}: {}", best(&trained));
     }
+}
+
+/// One of each kind but the plain U-Net.
+fn networks() -> [ModelConfig; 4] {
+    let (plain, residual) = (BlockKind::Plain, BlockKind::Residual);
+    [
+        ModelConfig::UNet(UNetConfig { width: 4, depth: 1, block: residual }),
+        ModelConfig::Mlp(MlpConfig { width: 8, depth: 2 }),
+        ModelConfig::Fpn(FpnConfig { width: 4, depth: 2, pyramid: 8, block: plain }),
+        ModelConfig::DeepLab(DeepLabConfig { width: 4, depth: 1, rates: [1, 2, 3], aspp: 8, block: residual }),
+    ]
+}
+
+#[test]
+fn every_network_learns() {
+    for model in networks() {
+        let trained = uninterrupted(&TrainConfig { epochs: 40, model, ..config() });
+        let losses: Vec<f64> = trained.history.epochs.iter().map(|epoch| epoch.train_loss).collect();
+        assert!(losses[39] < 0.8 * losses[0], "{model:?}: {losses:?}");
+        assert!(best(&trained) > 0.6, "{model:?}: {}", best(&trained));
+    }
+}
+
+#[test]
+fn every_network_is_reproducible() {
+    networks().into_iter().for_each(|model| is_reproducible(&TrainConfig { model, ..config() }));
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl PatchSource for Discs {
 
 pub(super) fn config() -> TrainConfig {
     TrainConfig {
-        model: ModelConfig::UNet(UNetConfig { width: 4, depth: 1 }),
+        model: ModelConfig::UNet(UNetConfig::new(4, 1)),
         classes: 3,
         epochs: 3,
         batch: BatchSize::Patches(4),
@@ -406,7 +406,7 @@ fn refuses_what_cannot_be_trained() {
     assert!(refused(&TrainConfig { epochs: 0, ..config() }, &DISCS).contains("epochs"));
     assert!(refused(&TrainConfig { batch: BatchSize::Patches(0), ..config() }, &DISCS).contains("batch"));
     assert!(refused(&TrainConfig { clip: Some(0.0), ..config() }, &DISCS).contains("clip"));
-    let deep = ModelConfig::UNet(UNetConfig { width: 4, depth: 4 });
+    let deep = ModelConfig::UNet(UNetConfig::new(4, 4));
     assert!(refused(&TrainConfig { model: deep, ..config() }, &DISCS).contains("use 16"));
     assert!(refused(&config(), &Discs { train: 0, ..DISCS }).contains("no training patch"));
     assert!(refused(&config(), &Discs { scale: f32::NAN, ..DISCS }).contains("training patch"));

@@ -11,7 +11,7 @@ use crate::net::config::Precision;
 use crate::net::predict::{Augment, PredictOptions};
 use crate::spec::{Artefact, Default, Finding, InputSpec, KindSpec, OutputSpec, ParamSpec, ParamType, Pipeline, Stage};
 use crate::stages::params::{
-    PRECISION, classes_of, expand_error, is_default, made_by, read_classes, read_params, read_with, to_json,
+    PRECISION, classes_of, expand_error, halvings, is_default, made_by, read_classes, read_params, read_with, to_json,
 };
 
 static SPEC: KindSpec = KindSpec {
@@ -218,7 +218,7 @@ fn check_overlap(stage: &Stage) -> Option<Finding> {
 /// Said before the training, not after it.
 fn check_window(pipeline: &Pipeline, stage: &Stage) -> Option<Finding> {
     let window = stage.with.get("window")?.as_u64()?;
-    let depth = made_by(pipeline, stage, "model")?.with.get("model")?.get("depth")?.as_u64()?;
+    let depth = halvings(made_by(pipeline, stage, "model")?)?;
     let multiple = 1u64 << depth;
     let above = window.next_multiple_of(multiple);
     (window != above).then(|| Finding {

@@ -10,7 +10,7 @@ use super::card::{MODEL_CARD_FILE, MODEL_CARD_VERSION, MODEL_FILE, ModelCard};
 use super::params::PARAMS;
 use super::record::record;
 use super::source::TilePatches;
-use super::{augment, losses};
+use super::{augment, losses, models};
 use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress, StageError, StageKind,
     TaskContext, TaskPlan,
@@ -19,7 +19,7 @@ use crate::net::{EpochRecord, GpuUse, NetError, TrainConfig, TrainHooks, Trained
 use crate::spec::{Artefact, Finding, InputSpec, KindSpec, OutputSpec, Pipeline, Stage};
 use crate::stages::device::{open_compute, task_failure};
 use crate::stages::document::write_document;
-use crate::stages::params::{classes_of, codes_json, made_by};
+use crate::stages::params::{classes_of, codes_json};
 use crate::stages::patches::{INDEX_ITEM, PatchIndex};
 use crate::stages::tile::TileReader;
 
@@ -198,25 +198,12 @@ fn write_model(dir: &Path, trained: &Trained, card: &ModelCard) -> Result<(), St
 
 fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
     let mut findings = losses::check(stage);
-    findings.extend(check_size(pipeline, stage));
+    findings.extend(models::check(pipeline, stage));
     findings.extend(check_betas(stage));
     findings.extend(augment::check(stage));
     findings.extend(check_averages(stage));
     findings.extend(check_patience(pipeline, stage));
     findings
-}
-
-/// The side of the patches must be a multiple of what the network halves away.
-fn check_size(pipeline: &Pipeline, stage: &Stage) -> Option<Finding> {
-    let size = made_by(pipeline, stage, "patches")?.with.get("size")?.as_u64()?;
-    let depth = stage.with.get("model")?.get("depth")?.as_u64()?;
-    let multiple = 1u64 << depth;
-    let below = (size / multiple * multiple).max(multiple);
-    (size % multiple != 0).then(|| Finding {
-        path: vec!["with".into(), "model".into(), "depth".into()],
-        message: format!("a depth of {depth} halves patches {depth} times, and {size} px is no multiple of {multiple}"),
-        help: Some(format!("use patches of {below} or {} px, or a smaller depth", below + multiple)),
-    })
 }
 
 fn check_betas(stage: &Stage) -> Option<Finding> {

@@ -4,6 +4,7 @@ mod augment;
 mod card;
 mod kind;
 mod losses;
+mod models;
 mod params;
 mod record;
 mod source;

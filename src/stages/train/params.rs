@@ -2,6 +2,7 @@
 
 use super::augment::AUGMENT;
 use super::losses::LOSS;
+use super::models::MODEL;
 use crate::spec::{Default, ParamSpec, ParamType, VariantSpec};
 use crate::stages::params::PRECISION;
 
@@ -9,32 +10,13 @@ pub(super) const fn param(name: &'static str, ty: ParamType, default: Default, d
     ParamSpec { name, ty, default, doc }
 }
 
-const fn int(min: i64, max: i64) -> ParamType {
+pub(super) const fn int(min: i64, max: i64) -> ParamType {
     ParamType::Int { min, max }
 }
 
 pub(super) const fn float(min: f64, max: f64) -> ParamType {
     ParamType::Float { min, max }
 }
-
-const MODELS: &[VariantSpec] = &[VariantSpec {
-    kind: "unet",
-    params: &[
-        param(
-            "width",
-            int(1, 1024),
-            Default::Json("16"),
-            "Channels of the first level; each level down has twice as many.",
-        ),
-        param(
-            "depth",
-            int(1, 8),
-            Default::Json("4"),
-            "How often the image is halved; patches must be a multiple of 2^depth.",
-        ),
-    ],
-    doc: "U-Net (Ronneberger et al. 2015) with batch normalisation.",
-}];
 
 const ADAMW: VariantSpec = VariantSpec {
     kind: "adamw",
@@ -125,7 +107,7 @@ const SCHEDULES: &[VariantSpec] = &[
 
 /// Everything under `with:` of a `train` stage.
 pub(super) static PARAMS: &[ParamSpec] = &[
-    param("model", ParamType::Variant(MODELS), Default::Json("{\"kind\":\"unet\"}"), "The network."),
+    MODEL,
     param("epochs", int(1, 100_000), Default::Json("40"), "Passes over the training patches."),
     param(
         "batch",

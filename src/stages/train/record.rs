@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::models::PLAIN;
+
 /// Settings of `augment` that came after the first version, and what each is where it is off.
 fn off_by_default() -> [(&'static str, Value); 5] {
     [
@@ -20,6 +22,9 @@ pub(super) fn record(with: &Map<String, Value>) -> Value {
     if let Some(Value::Object(augment)) = record.get_mut("augment") {
         let off = off_by_default();
         augment.retain(|name, value| !off.iter().any(|(known, off)| known == name && off == value));
+    }
+    if let Some(Value::Object(model)) = record.get_mut("model") {
+        model.retain(|name, value| !(name == "block" && value == PLAIN));
     }
     Value::Object(record)
 }
@@ -44,6 +49,15 @@ mod tests {
         (new["noise"], new["scale"]) = (json!(0.1), json!([1.0, 2.0]));
         let kept = json!({ "flips": true, "jitter": 0.0, "noise": 0.1, "scale": [1.0, 2.0] });
         assert_eq!(recorded(new), json!({ "epochs": 3, "augment": kept }));
+    }
+
+    #[test]
+    fn a_plain_block_is_what_there_is_without_one() {
+        let of = |model: Value| record(json!({ "model": model }).as_object().unwrap());
+        let unet = json!({ "kind": "unet", "width": 8 });
+        assert_eq!(of(json!({ "kind": "unet", "width": 8, "block": "plain" })), json!({ "model": unet }));
+        let residual = json!({ "kind": "unet", "block": "residual" });
+        assert_eq!(of(residual.clone()), json!({ "model": residual }));
     }
 
     /// The values that are left out are those that reading fills in.

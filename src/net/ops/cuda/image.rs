@@ -41,6 +41,26 @@ pub(crate) fn max_pool_gradient(op: &str, x: &Tensor, dy: &Tensor) -> Result<Ten
     Ok(resize(&gpu, "max_pool_gradient", x.dtype(), &operands, (dims, dims))?.into_tensor())
 }
 
+/// Mean over all pixels of each image of `[N, H, W, C]`.
+pub(crate) fn mean_pool(op: &str, x: &CudaStorage, layout: &Layout, dims: [usize; 4]) -> Result<(CudaStorage, Shape)> {
+    let ([n, h, w, c], gpu, dtype) = (dims, Gpu::of(&x.device)?, x.dtype());
+    let y = gpu.fresh((n, 1, 1, c), dtype)?;
+    let launch = gpu.kernel_of("mean_pool", dtype)?.at(address(op, x, layout)?).at(y.address);
+    launch.long(n).long(h * w).int(c)?.over(packs(n * c, dtype))?;
+    Ok(y.into_storage())
+}
+
+/// Its gradient.
+pub(crate) fn mean_pool_gradient(op: &str, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let (n, h, w, c) = x.dims4()?;
+    expect(op, dy, x.dtype(), [n, 1, 1, c])?;
+    let (gpu, dtype) = (gpu_of(op, x)?, x.dtype());
+    let dx = gpu.fresh(x.shape(), dtype)?;
+    let launch = gpu.kernel_of("mean_pool_gradient", dtype)?.at(address_of(op, dy)?).at(dx.address);
+    launch.long(n).long(h * w).int(c)?.over(packs(x.elem_count(), dtype))?;
+    Ok(dx.into_tensor())
+}
+
 /// Each pixel of `[N, H, W, C]` twice along both axes.
 pub(crate) fn nearest(op: &str, x: &CudaStorage, layout: &Layout, dims: [usize; 4]) -> Result<(CudaStorage, Shape)> {
     let ([n, h, w, c], gpu) = (dims, Gpu::of(&x.device)?);

@@ -19,6 +19,20 @@ pub(crate) fn map(
     Ok(launch(&gpu, kernel, x.dtype(), layout.shape(), &[address(op, x, layout)?])?.into_storage())
 }
 
+/// `kernel` on every pair of values of `a` and `b`, forward.
+pub(crate) fn map2(
+    op: &'static str,
+    kernel: &'static str,
+    (a, al): (&CudaStorage, &Layout),
+    (b, bl): (&CudaStorage, &Layout),
+) -> Result<(CudaStorage, Shape)> {
+    if al.shape() != bl.shape() || a.dtype() != b.dtype() {
+        bail!("{op}: operands are {:?} {:?} and {:?} {:?}", a.dtype(), al.dims(), b.dtype(), bl.dims());
+    }
+    let gpu = Gpu::of(&a.device)?;
+    Ok(launch(&gpu, kernel, a.dtype(), al.shape(), &[address(op, a, al)?, address(op, b, bl)?])?.into_storage())
+}
+
 /// `kernel` on every value of `dy` and `x`, backward: the gradient of `x`.
 pub(crate) fn gradient(op: &'static str, kernel: &'static str, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     same(op, x, dy)?;

@@ -128,7 +128,7 @@ fn is_the_plain_average_over_all_sides_of_every_window() {
 }
 
 fn unet() -> Model {
-    Model::new(&ModelConfig::UNet(UNetConfig { width: 4, depth: 3 }), BANDS, CLASSES, 1).unwrap()
+    Model::new(&ModelConfig::UNet(UNetConfig::new(4, 3)), BANDS, CLASSES, 1).unwrap()
 }
 
 /// Scenes of one window, which is mirrored nowhere.

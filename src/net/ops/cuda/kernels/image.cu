@@ -138,6 +138,83 @@ extern "C" __global__ void max_pool_gradient_bf16(
     max_pool_gradient(x, dy, dx, images, height, width, channels);
 }
 
+// A thread adds up a pack of an image's channels over all its pixels: the images are small and their channels many where a
+// network asks for their mean.
+template <class T, int V>
+__device__ void mean_pool_as(const T* x, T* y, Index images, Index pixels, int channels) {
+    const int packs = channels / V;
+    const Index count = images * packs;
+    const float share = 1.0f / (float)pixels;
+    for (Index i = grid_thread(); i < count; i += grid_threads()) {
+        int pack;
+        const Index image = divide(i, packs, pack);
+        const T* first = x + image * pixels * channels + pack * V;
+        float sum[V] = {};
+        for (Index p = 0; p < pixels; ++p) {
+            float value[V];
+            load(first + p * channels, value);
+            for (int k = 0; k < V; ++k) sum[k] += value[k];
+        }
+        for (int k = 0; k < V; ++k) sum[k] *= share;
+        store(y + i * V, sum);
+    }
+}
+
+template <class T>
+__device__ void mean_pool(const T* x, T* y, Index images, Index pixels, int channels) {
+    if (channels % Pack<T>::SIZE == 0 && aligned(x, y)) {
+        mean_pool_as<T, Pack<T>::SIZE>(x, y, images, pixels, channels);
+    } else {
+        mean_pool_as<T, 1>(x, y, images, pixels, channels);
+    }
+}
+
+extern "C" __global__ void mean_pool_f32(
+    const float* __restrict__ x, float* __restrict__ y, Index images, Index pixels, int channels
+) {
+    mean_pool(x, y, images, pixels, channels);
+}
+extern "C" __global__ void mean_pool_bf16(
+    const bf16* __restrict__ x, bf16* __restrict__ y, Index images, Index pixels, int channels
+) {
+    mean_pool(x, y, images, pixels, channels);
+}
+
+template <class T, int V>
+__device__ void mean_pool_gradient_as(const T* dy, T* dx, Index images, Index pixels, int channels) {
+    const int packs = channels / V;
+    const Index count = images * pixels * packs;
+    const float share = 1.0f / (float)pixels;
+    for (Index i = grid_thread(); i < count; i += grid_threads()) {
+        int pack;
+        const Index image = divide(i, packs, pack) / pixels;
+        float value[V];
+        load(dy + image * channels + pack * V, value);
+        for (int k = 0; k < V; ++k) value[k] *= share;
+        store(dx + i * V, value);
+    }
+}
+
+template <class T>
+__device__ void mean_pool_gradient(const T* dy, T* dx, Index images, Index pixels, int channels) {
+    if (channels % Pack<T>::SIZE == 0 && aligned(dy, dx)) {
+        mean_pool_gradient_as<T, Pack<T>::SIZE>(dy, dx, images, pixels, channels);
+    } else {
+        mean_pool_gradient_as<T, 1>(dy, dx, images, pixels, channels);
+    }
+}
+
+extern "C" __global__ void mean_pool_gradient_f32(
+    const float* __restrict__ dy, float* __restrict__ dx, Index images, Index pixels, int channels
+) {
+    mean_pool_gradient(dy, dx, images, pixels, channels);
+}
+extern "C" __global__ void mean_pool_gradient_bf16(
+    const bf16* __restrict__ dy, bf16* __restrict__ dx, Index images, Index pixels, int channels
+) {
+    mean_pool_gradient(dy, dx, images, pixels, channels);
+}
+
 // Sizes are those of the smaller image, here and in the gradient.
 template <class T, int V>
 __device__ void double_as(const T* x, T* y, Index images, int height, int width, int channels) {

@@ -50,6 +50,14 @@ struct Sum {
     __device__ float operator()(const float (&in)[2]) const { return in[0] + in[1]; }
 };
 
+// The sum, or 0 where it is negative. NaN comes through.
+struct GatedSum {
+    __device__ float operator()(const float (&in)[2]) const {
+        const float sum = in[0] + in[1];
+        return sum < 0.0f ? 0.0f : sum;
+    }
+};
+
 // The standard normal distribution. By the complement of the error function: `1 + erf` has no digits left where `x` is far
 // below 0.
 __device__ inline float distribution(float x) { return erfcf(x * -0.707106781186547524f) * 0.5f; }
@@ -122,6 +130,17 @@ extern "C" __global__ void add_f32(
 }
 extern "C" __global__ void add_bf16(const bf16* __restrict__ a, const bf16* __restrict__ b, bf16* __restrict__ sum, Index count) {
     map2<Sum>(a, b, sum, count);
+}
+
+extern "C" __global__ void add_relu_f32(
+    const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ sum, Index count
+) {
+    map2<GatedSum>(a, b, sum, count);
+}
+extern "C" __global__ void add_relu_bf16(
+    const bf16* __restrict__ a, const bf16* __restrict__ b, bf16* __restrict__ sum, Index count
+) {
+    map2<GatedSum>(a, b, sum, count);
 }
 
 extern "C" __global__ void scale_f32(const float* __restrict__ x, float* __restrict__ y, float by, Index count) {

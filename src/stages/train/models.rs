@@ -1,0 +1,131 @@
+//! The networks that `train` knows, and what is checked of them beyond types.
+
+use serde_json::Value;
+
+use super::params::{int, param};
+use crate::spec::{Default, Finding, ParamSpec, ParamType, Pipeline, Stage, VariantSpec};
+use crate::stages::params::{halvings, made_by};
+
+const WIDTH: ParamSpec = param(
+    "width",
+    int(1, 1024),
+    Default::Json("16"),
+    "Channels of the first level; each level down has twice as many.",
+);
+
+const fn depth(default: &'static str) -> ParamSpec {
+    param(
+        "depth",
+        int(1, 8),
+        Default::Json(default),
+        "How often the image is halved; patches must be a multiple of 2^depth.",
+    )
+}
+
+/// Absent and not `plain`: what is not asked for is not in the record, so that trainings keep their keys.
+const BLOCK: ParamSpec = param(
+    "block",
+    ParamType::Choice(&[PLAIN, "residual"]),
+    Default::Absent,
+    "What a level does: plain convolutions, as when left out, or a residual block (He et al. 2016).",
+);
+
+/// The block that changes nothing: in no record.
+pub(super) const PLAIN: &str = "plain";
+
+const UNET: VariantSpec = VariantSpec {
+    kind: "unet",
+    params: &[WIDTH, depth("4"), BLOCK],
+    doc: "U-Net (Ronneberger et al. 2015) with batch normalisation.",
+};
+
+const MLP: VariantSpec = VariantSpec {
+    kind: "mlp",
+    params: &[
+        param("width", int(1, 1024), Default::Json("64"), "Units of a hidden layer."),
+        param("depth", int(0, 8), Default::Json("2"), "Hidden layers; with 0 it is a logistic regression."),
+    ],
+    doc: "A perceptron that sees one pixel at a time, with batch normalisation.",
+};
+
+const FPN: VariantSpec = VariantSpec {
+    kind: "fpn",
+    params: &[
+        WIDTH,
+        depth("4"),
+        param("pyramid", int(1, 1024), Default::Json("32"), "Channels of every level of the pyramid."),
+        BLOCK,
+    ],
+    doc: "Feature pyramid network (Kirillov et al. 2019), down to the full resolution.",
+};
+
+const DEEPLAB: VariantSpec = VariantSpec {
+    kind: "deeplabv3plus",
+    params: &[
+        WIDTH,
+        depth("3"),
+        param(
+            "rates",
+            ParamType::List(&int(1, 64)),
+            Default::Json("[2, 4, 8]"),
+            "Pixels of the coarsest level between the taps of each of three dilated convolutions.",
+        ),
+        param("aspp", int(1, 1024), Default::Json("64"), "Channels of each branch over the coarsest level."),
+        BLOCK,
+    ],
+    doc: "DeepLabv3+ (Chen et al. 2018) over the U-Net's way down.",
+};
+
+/// The parameter `model`.
+pub(super) const MODEL: ParamSpec = param(
+    "model",
+    ParamType::Variant(&[UNET, MLP, FPN, DEEPLAB]),
+    Default::Json("{\"kind\":\"unet\"}"),
+    "The network.",
+);
+
+/// What is wrong with a stage's network.
+pub(super) fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
+    check_size(pipeline, stage).into_iter().chain(check_rates(stage)).collect()
+}
+
+/// The side of the patches must be a multiple of what the network halves away.
+fn check_size(pipeline: &Pipeline, stage: &Stage) -> Option<Finding> {
+    let size = made_by(pipeline, stage, "patches")?.with.get("size")?.as_u64()?;
+    let depth = halvings(stage)?;
+    let multiple = 1u64 << depth;
+    let below = (size / multiple * multiple).max(multiple);
+    (size % multiple != 0).then(|| Finding {
+        path: vec!["with".into(), "model".into(), "depth".into()],
+        message: format!("a depth of {depth} halves patches {depth} times, and {size} px is no multiple of {multiple}"),
+        help: Some(format!("use patches of {below} or {} px, or a smaller depth", below + multiple)),
+    })
+}
+
+fn check_rates(stage: &Stage) -> Option<Finding> {
+    let rates = stage.with.get("model")?.get("rates")?.as_array()?;
+    (rates.len() != 3).then(|| Finding {
+        path: vec!["with".into(), "model".into(), "rates".into()],
+        message: format!("deeplabv3plus has three dilated convolutions, and {} rates are given", rates.len()),
+        help: Some("for example `rates: [2, 4, 8]`".into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_plain_block_is_not_in_the_record_and_nothing_else_is_lost() {
+        let recorded = |with: Value| Value::Object(without_plain_blocks(with.as_object().cloned().unwrap()));
+        let (plain, residual) =
+            (json!({"kind": "unet", "block": "plain"}), json!({"kind": "unet", "block": "residual"}));
+        let record = |model: &Value| json!({"epochs": 3, "model": model, "block": "plain"});
+        assert_eq!(recorded(record(&plain)), record(&json!({"kind": "unet"})));
+        for kept in [record(&residual), record(&json!({"kind": "mlp"})), json!({"epochs": 3})] {
+            assert_eq!(recorded(kept.clone()), kept);
+        }
+    }
+}
