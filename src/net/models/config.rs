@@ -1,8 +1,9 @@
-//! Which network, and how large.
+//! Which network, or forest, and how large.
 
 use serde::{Deserialize, Serialize};
 
 use super::unet::UNetConfig;
+use crate::net::forest::ForestConfig;
 use crate::net::types::Result;
 
 /// A network's kind and sizes, as the pipeline file has them: `{kind: unet, width: 24, depth: 4}`. A new kind is a file in
@@ -13,6 +14,9 @@ pub enum ModelConfig {
     /// [`UNetConfig`].
     #[serde(rename = "unet")]
     UNet(UNetConfig),
+    /// [`ForestConfig`]: no network, trained and stored in ways of its own (`net::forest`).
+    #[serde(rename = "random_forest")]
+    RandomForest(ForestConfig),
 }
 
 impl ModelConfig {
@@ -21,6 +25,7 @@ impl ModelConfig {
     pub fn multiple(&self) -> usize {
         match self {
             Self::UNet(config) => config.multiple(),
+            Self::RandomForest(_) => 1,
         }
     }
 
@@ -29,6 +34,7 @@ impl ModelConfig {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::UNet(_) => "unet",
+            Self::RandomForest(_) => "random_forest",
         }
     }
 
@@ -39,6 +45,7 @@ impl ModelConfig {
     pub fn check(&self) -> Result<()> {
         match self {
             Self::UNet(config) => config.check(),
+            Self::RandomForest(config) => config.check(),
         }
     }
 }

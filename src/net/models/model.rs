@@ -54,6 +54,11 @@ impl Model {
         }
         let network: Box<dyn Network> = match config {
             ModelConfig::UNet(config) => Box::new(UNet::new(config, &mut registry, bands, classes)?),
+            ModelConfig::RandomForest(_) => {
+                return Err(NetError::Config(
+                    "a random forest is no network: it has no weights to train or load".into(),
+                ));
+            }
         };
         let Registry { parameters, buffers, axes, .. } = registry;
         Ok(Self { config: *config, bands, classes, network, parameters, buffers, axes })

@@ -1,5 +1,6 @@
 //! The parameters of the `train` kind.
 
+use super::forest::RANDOM_FOREST;
 use super::losses::LOSS;
 use crate::spec::{Default, ParamSpec, ParamType, VariantSpec};
 use crate::stages::params::PRECISION;
@@ -8,7 +9,7 @@ pub(super) const fn param(name: &'static str, ty: ParamType, default: Default, d
     ParamSpec { name, ty, default, doc }
 }
 
-const fn int(min: i64, max: i64) -> ParamType {
+pub(super) const fn int(min: i64, max: i64) -> ParamType {
     ParamType::Int { min, max }
 }
 
@@ -16,7 +17,7 @@ pub(super) const fn float(min: f64, max: f64) -> ParamType {
     ParamType::Float { min, max }
 }
 
-const MODELS: &[VariantSpec] = &[VariantSpec {
+const UNET: VariantSpec = VariantSpec {
     kind: "unet",
     params: &[
         param(
@@ -33,7 +34,7 @@ const MODELS: &[VariantSpec] = &[VariantSpec {
         ),
     ],
     doc: "U-Net (Ronneberger et al. 2015) with batch normalisation.",
-}];
+};
 
 const ADAMW: VariantSpec = VariantSpec {
     kind: "adamw",
@@ -106,7 +107,12 @@ const SCHEDULES: &[VariantSpec] = &[
 
 /// Everything under `with:` of a `train` stage.
 pub(super) static PARAMS: &[ParamSpec] = &[
-    param("model", ParamType::Variant(MODELS), Default::Json("{\"kind\":\"unet\"}"), "The network."),
+    param(
+        "model",
+        ParamType::Variant(&[UNET, RANDOM_FOREST]),
+        Default::Json("{\"kind\":\"unet\"}"),
+        "The network, or the forest, which reads no other setting here.",
+    ),
     param("epochs", int(1, 100_000), Default::Json("40"), "Passes over the training patches."),
     param(
         "batch",
