@@ -80,7 +80,8 @@ fn patience_needs_a_holdout() {
              train: {{ uses: train, inputs: {{ patches: cut }}, with: {{ patience: 5 }} }}\n"
         )
     };
-    let check = |holdout| parse(&text(holdout), Path::new("tests/spec/pipelines/recipe.yaml"), &[], &registry().specs());
+    let check =
+        |holdout| parse(&text(holdout), Path::new("tests/spec/pipelines/recipe.yaml"), &[], &registry().specs());
     check(0.1).unwrap_or_else(|problems| panic!("{problems}"));
     let problems = check(0.0).unwrap_err().render(false);
     assert!(problems.contains("patience counts scores on the hold-out, and `cut.holdout` is 0"), "{problems}");

@@ -133,7 +133,9 @@ impl<'a> Loader<'a> {
         let (bands, labels) = batch.values();
         let counts = self.varied_patches(epoch, first, patches, (&mut *bands, &mut *labels))?;
         if self.augment.cutmix > 0.0 {
-            mix(self.augment.cutmix, (bands, &mut *labels), self.source.size(), |slot| self.sample(epoch, first + slot));
+            mix(self.augment.cutmix, (bands, &mut *labels), self.source.size(), |slot| {
+                self.sample(epoch, first + slot)
+            });
         }
         batch.labelled = match self.augment.changes_labels() {
             true => labels.iter().filter(|label| **label != IGNORE).count() as u64,

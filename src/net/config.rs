@@ -198,7 +198,8 @@ impl TrainConfig {
         } else if self.patience == Some(0) {
             "patience is 1 or more, found 0".into()
         } else if self.patience.is_some() && source.holdout_len() == 0 {
-            "patience counts scores on the hold-out, and there is none: raise `patches.holdout`, or leave patience out".into()
+            "patience counts scores on the hold-out, and there is none: raise `patches.holdout`, or leave patience out"
+                .into()
         } else if let Some(clip) = self.clip.filter(|c| !(*c > 0.0 && c.is_finite())) {
             format!("clip is above 0, found {clip}")
         } else if size == 0 || !size.is_multiple_of(multiple) {

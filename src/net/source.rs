@@ -20,6 +20,17 @@ impl std::fmt::Display for Part {
     }
 }
 
+/// Where a patch lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// A number for its scene.
+    pub scene: usize,
+    /// Its upper row in the scene.
+    pub row: usize,
+    /// Its left column in the scene.
+    pub col: usize,
+}
+
 /// Square patches with labels, read one at a time from any thread. Reading the same patch twice gives the same values.
 pub trait PatchSource: Sync {
     /// Bands of a pixel.
@@ -58,6 +69,12 @@ pub trait PatchSource: Sync {
     /// As [`Self::read`].
     fn patch_pixels(&self, index: usize) -> Result<Vec<u64>> {
         count_pixels(self, index)
+    }
+
+    /// Where training patch `index` lies, so that a pixel that several patches share can be known again; `None` where
+    /// patches share no pixels.
+    fn place(&self, _index: usize) -> Option<Place> {
+        None
     }
 }
 

@@ -14,7 +14,7 @@ use super::types::{NetError, Result};
 /// Header key under which everything that is not a tensor lies, as JSON.
 const HEADER_KEY: &str = "s2pipe";
 /// Version of that JSON.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// What a weights file says besides its tensors. One JSON value with sorted keys, since safetensors writes its own header
 /// map in no fixed order.
@@ -89,7 +89,6 @@ pub fn to_bytes(model: &Model, metadata: &BTreeMap<String, String>) -> Result<Ve
         classes: model.classes(),
         metadata: metadata.clone(),
     };
-    let header = serde_json::to_string(&header).map_err(|e| NetError::Config(format!("weights header: {e}")))?;
     let mut buffers = Vec::new();
     for (name, tensor) in state(model)? {
         let bytes: Vec<u8> = tensor.flatten_all()?.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -97,10 +96,16 @@ pub fn to_bytes(model: &Model, metadata: &BTreeMap<String, String>) -> Result<Ve
     }
     let views = buffers
         .iter()
-        .map(|(name, dims, bytes)| Ok((name, TensorView::new(Dtype::F32, dims.clone(), bytes)?)))
+        .map(|(name, dims, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, dims.clone(), bytes)?)))
         .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>();
+    views.map_err(|e| NetError::Config(format!("weights: {e}"))).and_then(|views| pack(views, &header))
+}
+
+/// The bytes of a file with these tensors under this header.
+pub(crate) fn pack(views: Vec<(&str, TensorView<'_>)>, header: &WeightsHeader) -> Result<Vec<u8>> {
+    let header = serde_json::to_string(header).map_err(|e| NetError::Config(format!("weights header: {e}")))?;
     let header = Some(HashMap::from([(HEADER_KEY.to_owned(), header)]));
-    views.and_then(|v| safetensors::serialize(v, header)).map_err(|e| NetError::Config(format!("weights: {e}")))
+    safetensors::serialize(views, header).map_err(|e| NetError::Config(format!("weights: {e}")))
 }
 
 /// Writes [`to_bytes`] to `path`, through a temporary file beside it, so that no half-written file bears the name.
@@ -108,13 +113,20 @@ pub fn to_bytes(model: &Model, metadata: &BTreeMap<String, String>) -> Result<Ve
 /// # Errors
 /// [`NetError::Io`].
 pub fn save(model: &Model, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-    let bytes = to_bytes(model, metadata)?;
+    write_whole(path, &to_bytes(model, metadata)?)
+}
+
+/// Writes a file through a temporary one beside it, so that no half-written file bears the name.
+///
+/// # Errors
+/// [`NetError::Io`].
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let io = |source| NetError::Io { path: path.to_owned(), source };
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Temporary files are private by default; this one becomes the artefact, so the umask decides.
     let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     let mut file = tempfile::Builder::new().permissions(everyone).tempfile_in(folder).map_err(io)?;
-    std::io::Write::write_all(&mut file, &bytes).map_err(io)?;
+    std::io::Write::write_all(&mut file, bytes).map_err(io)?;
     file.persist(path).map_err(|e| io(e.error))?;
     Ok(())
 }
@@ -130,16 +142,21 @@ pub fn load(path: &Path) -> Result<(Model, WeightsHeader)> {
 }
 
 fn from_bytes(bytes: &[u8]) -> std::result::Result<(Model, WeightsHeader), String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|e| format!("not a safetensors file: {e}"))?;
-    let (_, outer) = SafeTensors::read_metadata(bytes).map_err(|e| format!("not a safetensors file: {e}"))?;
-    let json = outer.metadata().as_ref().and_then(|m| m.get(HEADER_KEY));
-    let json = json.ok_or("its header has no `s2pipe` entry: it was not written by `train`")?;
-    let header = parse_header(json)?;
+    let (file, header) = open(bytes)?;
     let model = Model::new(&header.model, header.bands, header.classes, 0).map_err(|e| e.to_string())?;
     let tensors = file.iter().map(|(name, view)| Ok((name.to_owned(), tensor(name, &view)?)));
     let tensors = tensors.collect::<std::result::Result<Vec<_>, String>>()?;
     restore(&model, &tensors).map_err(|e| e.to_string())?;
     Ok((model, header))
+}
+
+/// The tensors and the header of a file that `train` wrote.
+pub(crate) fn open(bytes: &[u8]) -> std::result::Result<(SafeTensors<'_>, WeightsHeader), String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| format!("not a safetensors file: {e}"))?;
+    let (_, outer) = SafeTensors::read_metadata(bytes).map_err(|e| format!("not a safetensors file: {e}"))?;
+    let json = outer.metadata().as_ref().and_then(|m| m.get(HEADER_KEY));
+    let json = json.ok_or("its header has no `s2pipe` entry: it was not written by `train`")?;
+    Ok((file, parse_header(json)?))
 }
 
 fn parse_header(json: &str) -> std::result::Result<WeightsHeader, String> {

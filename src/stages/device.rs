@@ -16,6 +16,15 @@ pub(super) fn open_compute(task: &TaskContext<'_>, with: GpuUse) -> Result<Compu
     Ok(compute)
 }
 
+/// Says that a forest is computed on the CPU, whatever the run was told to use.
+pub(super) fn stay_on_the_cpu(task: &TaskContext<'_>) {
+    let why = match task.device {
+        DeviceChoice::Cuda(_) => ": a random forest does so whatever `--device` says",
+        DeviceChoice::Auto | DeviceChoice::Cpu => "",
+    };
+    task.progress.progress(Progress::Message(format!("computing on the CPU{why}")));
+}
+
 /// An error of the network as the task's. `smaller` says how to need less memory.
 pub(super) fn task_failure(error: NetError, smaller: &str) -> StageError {
     match error {

@@ -47,15 +47,7 @@ fn is_unscaled(scale: &[f64; 2]) -> bool {
 
 impl Default for AugmentConfig {
     fn default() -> Self {
-        Self {
-            flips: true,
-            jitter: 0.0,
-            jitter_scene: 0.0,
-            scale: UNSCALED,
-            noise: 0.0,
-            drop_bands: 0.0,
-            cutmix: 0.0,
-        }
+        Self { flips: true, jitter: 0.0, jitter_scene: 0.0, scale: UNSCALED, noise: 0.0, drop_bands: 0.0, cutmix: 0.0 }
     }
 }
 

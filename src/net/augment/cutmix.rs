@@ -44,12 +44,7 @@ impl Cut {
 /// Gives patches of a batch (bands `[n, size, size, bands]`, labels `[n, size, size]`) rectangles of others, with probability
 /// `probability` each; `rng` gives the generator of each place. All rectangles are of the patches as they came, so that none
 /// is of two others.
-pub(crate) fn mix(
-    probability: f32,
-    (bands, labels): (&mut [f32], &mut [u8]),
-    size: usize,
-    rng: impl Fn(usize) -> Rng,
-) {
+pub(crate) fn mix(probability: f32, (bands, labels): (&mut [f32], &mut [u8]), size: usize, rng: impl Fn(usize) -> Rng) {
     let n = labels.len() / (size * size);
     let channels = bands.len() / labels.len().max(1);
     let cuts: Vec<Option<Cut>> =

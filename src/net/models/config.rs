@@ -1,4 +1,4 @@
-//! Which network, and how large.
+//! Which network, or forest, and how large.
 
 use std::ops::RangeInclusive;
 
@@ -8,6 +8,7 @@ use super::deeplab::DeepLabConfig;
 use super::fpn::FpnConfig;
 use super::mlp::MlpConfig;
 use super::unet::UNetConfig;
+use crate::net::forest::ForestConfig;
 use crate::net::types::{NetError, Result};
 
 /// A network's kind and sizes, as the pipeline file has them: `{kind: unet, width: 24, depth: 4}`. A new kind is a file in
@@ -25,6 +26,9 @@ pub enum ModelConfig {
     /// [`DeepLabConfig`].
     #[serde(rename = "deeplabv3plus")]
     DeepLab(DeepLabConfig),
+    /// [`ForestConfig`]: no network, trained and stored in ways of its own (`net::forest`).
+    #[serde(rename = "random_forest")]
+    RandomForest(ForestConfig),
 }
 
 impl ModelConfig {
@@ -36,6 +40,7 @@ impl ModelConfig {
             Self::Mlp(_) => 1,
             Self::Fpn(config) => config.multiple(),
             Self::DeepLab(config) => config.multiple(),
+            Self::RandomForest(_) => 1,
         }
     }
 
@@ -47,6 +52,7 @@ impl ModelConfig {
             Self::Mlp(_) => "mlp",
             Self::Fpn(_) => "fpn",
             Self::DeepLab(_) => "deeplabv3plus",
+            Self::RandomForest(_) => "random_forest",
         }
     }
 
@@ -60,6 +66,7 @@ impl ModelConfig {
             Self::Mlp(config) => config.check(),
             Self::Fpn(config) => config.check(),
             Self::DeepLab(config) => config.check(),
+            Self::RandomForest(config) => config.check(),
         }
     }
 }

@@ -60,6 +60,11 @@ impl Model {
             ModelConfig::Mlp(config) => Box::new(Mlp::new(config, &mut registry, bands, classes)?),
             ModelConfig::Fpn(config) => Box::new(Fpn::new(config, &mut registry, bands, classes)?),
             ModelConfig::DeepLab(config) => Box::new(DeepLab::new(config, &mut registry, bands, classes)?),
+            ModelConfig::RandomForest(_) => {
+                return Err(NetError::Config(
+                    "a random forest is no network: it has no weights to train or load".into(),
+                ));
+            }
         };
         let Registry { parameters, buffers, axes, .. } = registry;
         Ok(Self { config: *config, bands, classes, network, parameters, buffers, axes })

@@ -291,5 +291,9 @@ fn patience_waits_for_the_means_to_begin() {
     assert!(early < 18, "{early}");
     let averaged = TrainConfig { patience: Some(2), swa: Some(SwaConfig { start: 0.75 }), ..wavering() };
     let averaged = uninterrupted(&averaged);
-    assert!(averaged.best_epoch > 18 && averaged.history.epochs.len() >= averaged.best_epoch, "{}", averaged.best_epoch);
+    assert!(
+        averaged.best_epoch > 18 && averaged.history.epochs.len() >= averaged.best_epoch,
+        "{}",
+        averaged.best_epoch
+    );
 }

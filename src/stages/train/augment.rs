@@ -22,7 +22,12 @@ pub(super) const AUGMENT: ParamSpec = param(
             Default::Json("[1.0, 1.0]"),
             "Least and greatest zoom; above 1 what is in a patch grows.",
         ),
-        param("noise", float(0.0, 10.0), Default::Json("0.0"), "Gaussian noise of every value, in standard deviations."),
+        param(
+            "noise",
+            float(0.0, 10.0),
+            Default::Json("0.0"),
+            "Gaussian noise of every value, in standard deviations.",
+        ),
         param("drop_bands", float(0.0, 0.9), Default::Json("0.0"), "Probability that a band of a patch is left out."),
         param(
             "cutmix",

@@ -1,27 +1,28 @@
-//! `model.json`: what a network needs to know beside its weights.
+//! `model.json`: what a network or a forest needs to know beside its weights or trees.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::StageError;
-use crate::net::ModelConfig;
+use crate::engine::{Scores, StageError};
+use crate::net::{History, ModelConfig};
 use crate::stages::document::read_document;
+use crate::stages::patches::PatchIndex;
 use crate::stages::tile::{Preparation, TileReader};
 
 /// Version of `model.json`.
 pub const MODEL_CARD_VERSION: &str = "s2pipe.model/1";
 /// File name of the description.
 pub const MODEL_CARD_FILE: &str = "model.json";
-/// File name of the weights.
+/// File name of the weights, or of a forest's trees.
 pub const MODEL_FILE: &str = "model.safetensors";
 
-/// Description of a trained network, beside its weights.
+/// Description of a trained network, beside its weights, or of a forest.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ModelCard {
     /// [`MODEL_CARD_VERSION`].
     pub format: String,
-    /// Architecture.
+    /// Architecture, or the sizes of a forest.
     pub model: ModelConfig,
     /// Bands the network reads, in order.
     pub bands: Vec<String>,
@@ -35,7 +36,7 @@ pub struct ModelCard {
     pub seed: u64,
     /// Side of the patches it was trained on, pixels.
     pub patch: usize,
-    /// Epoch whose weights these are, from 1.
+    /// Epoch whose weights these are, from 1; 1 of a forest.
     pub epoch: usize,
     /// Mean Jaccard of that epoch on the hold-out blocks; absent without a hold-out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,8 +55,36 @@ impl ModelCard {
         read_document(&dir.join(MODEL_CARD_FILE), "a model description", MODEL_CARD_VERSION)
     }
 
+    /// The description of a model that is yet to be trained, by its patches.
+    pub(super) fn new(model: ModelConfig, seed: u64, index: &PatchIndex, tiles: &[TileReader]) -> Self {
+        Self {
+            format: MODEL_CARD_VERSION.into(),
+            model,
+            bands: index.bands.clone(),
+            mean: index.mean.clone(),
+            std: index.std.clone(),
+            codes: index.codes.clone(),
+            seed,
+            patch: index.size,
+            epoch: 0,
+            holdout_jaccard: None,
+            preparations: Self::preparations_of(tiles),
+        }
+    }
+
+    /// Tells the run, and remembers, what a training came to.
+    pub(super) fn take_score(&mut self, history: &History, scores: &Scores) {
+        let best = history.epochs.iter().find(|e| e.epoch == history.best_epoch);
+        self.epoch = history.best_epoch;
+        self.holdout_jaccard = best.and_then(|e| e.holdout.as_ref()).map(|h| h.mean_jaccard);
+        scores.report("best_epoch", self.epoch as f64);
+        if let Some(jaccard) = self.holdout_jaccard {
+            scores.report("holdout.jaccard", jaccard);
+        }
+    }
+
     /// [`Self::preparations`] of these training scenes.
-    pub(super) fn preparations_of(tiles: &[TileReader]) -> Vec<Preparation> {
+    fn preparations_of(tiles: &[TileReader]) -> Vec<Preparation> {
         let mut found: Vec<Preparation> = Vec::new();
         for preparation in tiles.iter().map(|tile| &tile.card().preparation) {
             if !found.contains(preparation) {

@@ -6,27 +6,28 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::card::{MODEL_CARD_FILE, MODEL_CARD_VERSION, MODEL_FILE, ModelCard};
+use super::card::{MODEL_CARD_FILE, MODEL_FILE, ModelCard};
 use super::params::PARAMS;
 use super::record::record;
 use super::source::TilePatches;
-use super::{augment, losses, models};
+use super::{augment, forest, losses, models};
 use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress, StageError, StageKind,
     TaskContext, TaskPlan,
 };
-use crate::net::{EpochRecord, GpuUse, NetError, TrainConfig, TrainHooks, Trained, train_on, weights};
+use crate::net::{EpochRecord, GpuUse, ModelConfig, NetError, TrainConfig, TrainHooks, Trained, train_on, weights};
 use crate::spec::{Artefact, Finding, InputSpec, KindSpec, OutputSpec, Pipeline, Stage};
 use crate::stages::device::{open_compute, task_failure};
 use crate::stages::document::write_document;
-use crate::stages::params::{classes_of, codes_json};
+use crate::stages::params::{classes_of, codes_json, made_by};
 use crate::stages::patches::{INDEX_ITEM, PatchIndex};
 use crate::stages::tile::TileReader;
 
 static SPEC: KindSpec = KindSpec {
     name: "train",
     version: 2,
-    doc: "Trains a network on patches and keeps the weights of the epoch that scores best on the hold-out blocks.",
+    doc: "Trains a network on patches and keeps the weights of the epoch that scores best on the hold-out blocks; or grows a \
+          random forest of their pixels.",
     inputs: &[InputSpec {
         name: "patches",
         accepts: &[Artefact::Patches],
@@ -40,7 +41,7 @@ static SPEC: KindSpec = KindSpec {
             name: "model",
             artefact: Artefact::Model,
             when: None,
-            doc: "`model.safetensors` with PyTorch's names and layout, and `model.json`.",
+            doc: "`model.safetensors` with PyTorch's names and layout, or a forest's trees, and `model.json`.",
         },
         OutputSpec {
             name: "history",
@@ -73,7 +74,7 @@ impl StageKind for Train {
         let single = |output: &str| vec![Item::new("", from(output))];
         let task = TaskPlan {
             name: String::new(),
-            params: record(&context.stage.with),
+            params: record(&forest::only_what_is_read(&context.stage.with)),
             seed: Some(context.pipeline.seed),
             classes: Some(codes_json(classes_of(context)?)),
             inputs: context.items("patches").iter().map(|i| (i.name.clone(), i.from.clone())).collect(),
@@ -92,21 +93,13 @@ impl StageKind for Train {
     fn run(&self, task: &TaskContext<'_>) -> Result<Outcome, StageError> {
         let index = PatchIndex::read(task.input(INDEX_ITEM)?)?;
         let seed = task.seed.unwrap_or(0);
-        let config = config(task.params, index.codes.len(), seed)?;
         let tiles = open_tiles(&index, task)?;
-        let mut card = ModelCard {
-            format: MODEL_CARD_VERSION.into(),
-            model: config.model,
-            bands: index.bands.clone(),
-            mean: index.mean.clone(),
-            std: index.std.clone(),
-            codes: index.codes.clone(),
-            seed,
-            patch: index.size,
-            epoch: 0,
-            holdout_jaccard: None,
-            preparations: ModelCard::preparations_of(&tiles),
-        };
+        if let Some(config) = forest::asked_for(task.params) {
+            let card = ModelCard::new(ModelConfig::RandomForest(config), seed, &index, &tiles);
+            return forest::run(&config, card, &TilePatches::new(index, tiles), task);
+        }
+        let config = config(task.params, index.codes.len(), seed)?;
+        let mut card = ModelCard::new(config.model, seed, &index, &tiles);
         let source = TilePatches::new(index, tiles);
         let trained = run_training(&config, &source, task)?;
         if trained.best_epoch == 0 {
@@ -115,13 +108,7 @@ impl StageKind for Train {
                 "raise `budget` (the next run goes on from the checkpoint), or make the epochs shorter with `steps_per_epoch`",
             ));
         }
-        let best = trained.history.epochs.iter().find(|e| e.epoch == trained.best_epoch);
-        card.epoch = trained.best_epoch;
-        card.holdout_jaccard = best.and_then(|e| e.holdout.as_ref()).map(|h| h.mean_jaccard);
-        task.scores.report("best_epoch", trained.best_epoch as f64);
-        if let Some(jaccard) = card.holdout_jaccard {
-            task.scores.report("holdout.jaccard", jaccard);
-        }
+        card.take_score(&trained.history, task.scores);
         write_model(&task.output("model")?, &trained, &card)?;
         trained.history.save(&task.output("history")?).map_err(|e| StageError::failed(e.to_string()))?;
         Ok(if trained.cut_short { Outcome::CutShort } else { Outcome::Complete })

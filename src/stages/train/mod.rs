@@ -1,14 +1,18 @@
-//! `train`: a patch index in, a network out.
+//! `train`: a patch index in, a network or a forest out.
 
 mod augment;
 mod card;
+mod forest;
 mod kind;
 mod losses;
 mod models;
 mod params;
 mod record;
 mod source;
+mod unheeded;
 
 pub(in crate::stages) use card::Normalisation;
 pub use card::{MODEL_CARD_FILE, MODEL_CARD_VERSION, MODEL_FILE, ModelCard};
+pub(in crate::stages) use forest::is_forest;
 pub use kind::Train;
+pub(in crate::stages) use unheeded::unheeded;

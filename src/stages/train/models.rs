@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::forest::RANDOM_FOREST;
 use super::params::{int, param};
 use crate::spec::{Default, Finding, ParamSpec, ParamType, Pipeline, Stage, VariantSpec};
 use crate::stages::params::{halvings, made_by};
@@ -79,9 +80,9 @@ const DEEPLAB: VariantSpec = VariantSpec {
 /// The parameter `model`.
 pub(super) const MODEL: ParamSpec = param(
     "model",
-    ParamType::Variant(&[UNET, MLP, FPN, DEEPLAB]),
+    ParamType::Variant(&[UNET, MLP, FPN, DEEPLAB, RANDOM_FOREST]),
     Default::Json("{\"kind\":\"unet\"}"),
-    "The network.",
+    "The network, or the forest, which reads no other setting here.",
 );
 
 /// What is wrong with a stage's network.
@@ -109,23 +110,4 @@ fn check_rates(stage: &Stage) -> Option<Finding> {
         message: format!("deeplabv3plus has three dilated convolutions, and {} rates are given", rates.len()),
         help: Some("for example `rates: [2, 4, 8]`".into()),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_plain_block_is_not_in_the_record_and_nothing_else_is_lost() {
-        let recorded = |with: Value| Value::Object(without_plain_blocks(with.as_object().cloned().unwrap()));
-        let (plain, residual) =
-            (json!({"kind": "unet", "block": "plain"}), json!({"kind": "unet", "block": "residual"}));
-        let record = |model: &Value| json!({"epochs": 3, "model": model, "block": "plain"});
-        assert_eq!(recorded(record(&plain)), record(&json!({"kind": "unet"})));
-        for kept in [record(&residual), record(&json!({"kind": "mlp"})), json!({"epochs": 3})] {
-            assert_eq!(recorded(kept.clone()), kept);
-        }
-    }
 }

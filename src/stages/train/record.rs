@@ -64,7 +64,8 @@ mod tests {
     #[test]
     fn what_is_left_out_reads_as_off() {
         let read = |value: Value| serde_json::from_value::<crate::net::augment::AugmentConfig>(value).unwrap();
-        let written: Map<String, Value> = off_by_default().map(|(name, off)| (name.to_owned(), off)).into_iter().collect();
+        let written: Map<String, Value> =
+            off_by_default().map(|(name, off)| (name.to_owned(), off)).into_iter().collect();
         assert_eq!(read(Value::Object(written)), read(json!({})));
     }
 }

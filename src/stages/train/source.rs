@@ -1,7 +1,7 @@
 //! Training patches, straight from the tiles on disk.
 
 use crate::engine::StageError;
-use crate::net::{IGNORE, NetError, Part, PatchSource};
+use crate::net::{IGNORE, NetError, Part, PatchSource, Place};
 use crate::raster::{NO_CLASS, index_of_code};
 use crate::stages::patches::{PatchIndex, PatchWindow};
 use crate::stages::tile::TileReader;
@@ -81,5 +81,10 @@ impl PatchSource for TilePatches {
     fn patch_pixels(&self, index: usize) -> crate::net::Result<Vec<u64>> {
         let classes = &self.index.train[index].classes;
         Ok(self.index.codes.iter().map(|code| classes.get(code).copied().unwrap_or(0).into()).collect())
+    }
+
+    fn place(&self, index: usize) -> Option<Place> {
+        let PatchWindow { scene, row, col, .. } = self.index.train[index];
+        Some(Place { scene, row, col })
     }
 }
