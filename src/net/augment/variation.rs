@@ -46,12 +46,14 @@ impl Variation {
     pub(crate) fn apply(self, bands: &mut [f32], labels: &mut [u8], shape: PatchShape) {
         let PatchShape { size, bands: channels } = shape;
         if let Some(zoom) = self.zoom {
-            zoom.bands(&bands.to_vec(), bands, size, channels);
-            zoom.labels(&labels.to_vec(), labels, size);
+            let (from, from_labels) = (bands.to_vec(), labels.to_vec());
+            zoom.bands(&from, bands, size, channels);
+            zoom.labels(&from_labels, labels, size);
         }
         if self.symmetry != Symmetry::IDENTITY {
-            self.symmetry.copy(&bands.to_vec(), bands, size, channels);
-            self.symmetry.copy(&labels.to_vec(), labels, size, 1);
+            let (from, from_labels) = (bands.to_vec(), labels.to_vec());
+            self.symmetry.copy(&from, bands, size, channels);
+            self.symmetry.copy(&from_labels, labels, size, 1);
         }
         for jitter in [self.jitter, self.jitter_scene].into_iter().flatten() {
             jitter.apply(bands);

@@ -1,7 +1,5 @@
 //! The networks that `train` knows, and what is checked of them beyond types.
 
-use serde_json::Value;
-
 use super::forest::RANDOM_FOREST;
 use super::params::{int, param};
 use crate::spec::{Default, Finding, ParamSpec, ParamType, Pipeline, Stage, VariantSpec};
