@@ -120,8 +120,9 @@ fn with_the_statistics_of_a_batch_evaluation_is_training() {
         let found = values(&model.forward(&x, Mode::Eval).unwrap());
         let typical = (trained.iter().map(|v| v * v).sum::<f64>() / trained.len() as f64).sqrt();
         let worst = found.iter().zip(&trained).map(|(f, t)| (f - t).abs()).fold(0.0, f64::max);
-        // What is left over is the factor that makes the running variances unbiased: 1 / 288 on the coarsest level.
-        assert!(worst < 0.05 * typical, "{config:?}: {worst} of {typical}");
+        // What is left over is the factor that makes running variances unbiased: 1 / 288 on the coarsest level, and 2 where
+        // DeepLab takes the mean of each of two images. A wrong path would differ by as much as is there.
+        assert!(worst < 0.1 * typical, "{config:?}: {worst} of {typical}");
     }
 }
 
