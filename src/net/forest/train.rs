@@ -42,7 +42,7 @@ impl std::fmt::Debug for ForestHooks<'_> {
 pub struct TrainedForest {
     /// The trees; fewer than asked for where [`Self::history`] ended with the deadline.
     pub forest: Forest,
-    /// One record, as of one epoch: what [`score`] says of the drawn pixels and of the hold-out.
+    /// One record, as of one epoch: what the scores say of the drawn pixels and of the hold-out.
     pub history: History,
 }
 
