@@ -134,13 +134,15 @@ fn a_map_is_the_same_with_fewer_windows_at_a_time() {
     assert_eq!(found, expected);
 }
 
-/// The events of a training of `steps` steps without a hold-out score but after the last.
+/// The events of a training of `steps` steps without a hold-out score but after the last. Of small patches, so that even a
+/// busy machine is done before half a minute is over and a checkpoint copies everything.
 fn traced(steps: usize) -> Vec<String> {
     let project = Project::fresh();
     let trace = project.path("trace.txt");
     let sets = [format!("train.steps_per_epoch={steps}"), "train.epochs=1".to_owned(), "train.batch=2".to_owned()];
+    let small = ["--set", "patches.size=16", "--set", "patches.stride=16"];
     let args = ["--device", "cuda", "--until", "train", "--set", &sets[0], "--set", &sets[1], "--set", &sets[2]];
-    run_with(&project, &[("S2PIPE_EMULATE_TRACE", trace.to_str().unwrap())], &args).ok();
+    run_with(&project, &[("S2PIPE_EMULATE_TRACE", trace.to_str().unwrap())], &[&args[..], &small].concat()).ok();
     fs::read_to_string(trace).unwrap().lines().map(str::to_owned).collect()
 }
 
