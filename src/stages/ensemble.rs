@@ -119,15 +119,7 @@ impl StageKind for Ensemble {
         let classes = to_json(classes_of(context)?);
         let mut expansion = Expansion::default();
         for (scene, members) in by_scene(context.items(PROBABILITIES))? {
-            let declared = params.wanted().declare(scene);
-            for (name, output) in &declared {
-                let from = Origin::Task {
-                    stage: context.stage.name.clone(),
-                    task: scene.to_owned(),
-                    output: output.name.clone(),
-                };
-                expansion.outputs.entry((*name).into()).or_default().push(Item::new(scene, from));
-            }
+            let outputs = params.wanted().declare(&context.stage.name, scene, &mut expansion);
             let slot = |(number, from): (usize, &Origin)| (format!("{MEMBERS}/{number:03}"), from.clone());
             expansion.tasks.push(TaskPlan {
                 name: scene.to_owned(),
@@ -135,7 +127,7 @@ impl StageKind for Ensemble {
                 seed: None,
                 classes: Some(classes.clone()),
                 inputs: members.into_iter().enumerate().map(slot).collect(),
-                outputs: declared.into_iter().map(|(_, output)| output).collect(),
+                outputs,
                 cores: Cores::One,
             });
         }

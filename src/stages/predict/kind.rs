@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::map::predict_map;
 use super::outputs::{CONFIDENCE, ENTROPY, PROBABILITIES, Wanted};
 use crate::engine::{
-    Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, StageError, StageKind, TaskContext, TaskPlan,
+    Cores, ExpandContext, ExpandError, Expansion, Outcome, StageError, StageKind, TaskContext, TaskPlan,
 };
 use crate::net::config::Precision;
 use crate::net::predict::{Augment, PredictOptions};
@@ -174,22 +174,14 @@ impl StageKind for Predict {
         };
         let mut expansion = Expansion::default();
         for scene in context.items("tiles") {
-            let declared = params.wanted().declare(&scene.name);
-            for (name, output) in &declared {
-                let from = Origin::Task {
-                    stage: context.stage.name.clone(),
-                    task: scene.name.clone(),
-                    output: output.name.clone(),
-                };
-                expansion.outputs.entry((*name).into()).or_default().push(Item::new(scene.name.clone(), from));
-            }
+            let outputs = params.wanted().declare(&context.stage.name, &scene.name, &mut expansion);
             expansion.tasks.push(TaskPlan {
                 name: scene.name.clone(),
                 params: to_json(&params),
                 seed: None,
                 classes: Some(classes.clone()),
                 inputs: vec![("model".into(), model.from.clone()), ("scene".into(), scene.from.clone())],
-                outputs: declared.into_iter().map(|(_, output)| output).collect(),
+                outputs,
                 cores: Cores::All,
             });
         }

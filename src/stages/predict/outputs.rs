@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::certainty::{UNKNOWN, confidence, entropy};
-use crate::engine::{Cancel, OutputDecl, StageError, TaskContext};
+use crate::engine::{Cancel, Expansion, Item, Origin, OutputDecl, StageError, TaskContext};
 use crate::net::IGNORE;
 use crate::raster::{
     ClassTable, Georeference, NO_LABEL, Predictor, RasterError, RasterWriter, SampleType, Samples, WriteOptions,
@@ -27,12 +27,18 @@ impl Wanted {
         all.into_iter().filter_map(|(name, wanted)| wanted.then_some(name))
     }
 
-    /// Output of the stage, and the task's for it, of a scene: the map first.
-    pub(in crate::stages) fn declare(self, scene: &str) -> Vec<(&'static str, OutputDecl)> {
+    /// What the task of a scene leaves, the map first; each is an item of the stage's output of that kind.
+    pub(in crate::stages) fn declare(self, stage: &str, scene: &str, expansion: &mut Expansion) -> Vec<OutputDecl> {
         let map = ("maps", OutputDecl { name: MAP.into(), path: format!("{scene}.tif").into() });
         let of =
             |name: &'static str| (name, OutputDecl { name: name.into(), path: format!("{name}/{scene}.tif").into() });
-        std::iter::once(map).chain(self.extra().map(of)).collect()
+        let mut declared = Vec::new();
+        for (output, left) in std::iter::once(map).chain(self.extra().map(of)) {
+            let from = Origin::Task { stage: stage.into(), task: scene.into(), output: left.name.clone() };
+            expansion.outputs.entry(output.into()).or_default().push(Item::new(scene, from));
+            declared.push(left);
+        }
+        declared
     }
 }
 
