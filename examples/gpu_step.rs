@@ -154,6 +154,7 @@ mod gpu {
             batch: BatchSize::Patches(o.batch),
             steps_per_epoch: Some((o.steps.div_ceil(LOOK) + 2) * LOOK),
             optimizer: OptimizerConfig::AdamW(AdamWConfig::with_lr(1e-3)),
+            scale_lr: None,
             schedule: Schedule::Constant,
             loss: LossConfig::default(),
             clip: None,

@@ -69,6 +69,7 @@ fn config() -> TrainConfig {
         batch: BatchSize::Patches(4),
         steps_per_epoch: None,
         optimizer: OptimizerConfig::AdamW(AdamWConfig::with_lr(0.01)),
+        scale_lr: None,
         schedule: Schedule::default(),
         loss: LossConfig::cross_entropy(ClassWeights::InverseSqrt, 0.05),
         clip: Some(1.0),

@@ -9,7 +9,7 @@ use super::augment::AugmentConfig;
 use super::average::{AverageConfig, Averaging, SwaConfig};
 use super::loss::LossConfig;
 use super::models::ModelConfig;
-use super::optim::OptimizerConfig;
+use super::optim::{OptimizerConfig, ScaleLr};
 use super::sampling::Sampling;
 use super::schedule::Schedule;
 use super::source::PatchSource;
@@ -32,6 +32,9 @@ pub struct TrainConfig {
     pub steps_per_epoch: Option<usize>,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
+    /// That the optimiser's rate was found with another batch; without it, it is taken as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_lr: Option<ScaleLr>,
     /// The learning rate's course.
     #[serde(default)]
     pub schedule: Schedule,
@@ -173,6 +176,7 @@ impl TrainConfig {
     pub fn check(&self, source: &dyn PatchSource) -> Result<()> {
         self.model.check()?;
         self.optimizer.check()?;
+        self.scale_lr.map_or(Ok(()), |scale| scale.check())?;
         self.schedule.check()?;
         self.augment.check()?;
         self.loss.check()?;
@@ -216,6 +220,16 @@ impl TrainConfig {
     pub(crate) fn averaging(&self) -> Option<Averaging> {
         let exponential = self.ema.map(Averaging::Exponential);
         exponential.or_else(|| self.swa.map(|swa| Averaging::of_epochs(swa, self.epochs)))
+    }
+
+    /// What the optimiser's rate is multiplied by, to go with the batch.
+    pub fn lr_factor(&self) -> f64 {
+        self.scale_lr.map_or(1.0, |scale| scale.factor(&self.optimizer, self.batch.patches()))
+    }
+
+    /// The highest rate of the schedule.
+    pub fn peak_lr(&self) -> f64 {
+        self.optimizer.lr() * self.lr_factor()
     }
 
     /// Training samples of an epoch, for a source of `patches` training patches.

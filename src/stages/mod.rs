@@ -12,6 +12,7 @@ mod document;
 pub mod ensemble;
 pub mod evaluate;
 pub mod figures;
+pub mod find_lr;
 pub mod folds;
 pub mod ingest;
 pub mod leak;
@@ -33,6 +34,7 @@ pub fn registry() -> Registry {
     registry.register(Arc::new(ingest::Ingest));
     registry.register(Arc::new(patches::Patches));
     registry.register(Arc::new(folds::Folds));
+    registry.register(Arc::new(find_lr::FindLr));
     registry.register(Arc::new(train::Train));
     registry.register(Arc::new(predict::Predict));
     registry.register(Arc::new(ensemble::Ensemble));

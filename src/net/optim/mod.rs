@@ -3,6 +3,7 @@
 mod adamw;
 mod clip;
 mod config;
+mod scaling;
 mod sgd;
 
 pub use adamw::{AdamW, Moments};
@@ -10,6 +11,7 @@ pub use clip::{clip_factor, global_norm};
 #[cfg(feature = "cuda")]
 pub(crate) use config::StepFactors;
 pub use config::{AdamWConfig, OptimizerConfig};
+pub use scaling::{ScaleLr, ScaleRule};
 #[cfg(feature = "cuda")]
 pub(crate) use sgd::SgdFactors;
 pub use sgd::{Sgd, SgdConfig};

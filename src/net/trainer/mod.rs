@@ -23,8 +23,10 @@ use self::session::Session;
 use super::config::TrainConfig;
 use super::device::Compute;
 use super::history::History;
+use super::loss::Criterion;
 use super::models::Model;
 use super::ops::Buffers;
+use super::range_test::{RangeTest, RatePoint};
 use super::source::PatchSource;
 use super::{Ended, Result};
 
@@ -64,13 +66,43 @@ pub fn train_on(
     source: &dyn PatchSource,
     hooks: &TrainHooks<'_>,
 ) -> Result<Trained> {
-    config.check(source)?;
-    Buffers::keep();
-    let drawn = Model::new(&config.model, source.bands(), config.classes, config.seed)?;
-    let model = if matches!(compute, Compute::Cpu) { drawn } else { drawn.on(&compute.device())? };
-    let loss = config.loss.criterion(&source.class_pixels())?;
+    let (model, loss) = begin(compute, config, source)?;
     let history = Session::new(config, compute, (&model, loss.as_ref()), source, hooks)?.run()?;
     let cut_short = history.ended == Ended::Deadline;
     let model = if matches!(compute, Compute::Cpu) { model } else { model.on(&Device::Cpu)? };
     Ok(Trained { model, best_epoch: history.best_epoch, history, cut_short })
+}
+
+/// Trains anew at rates that rise from step to step, to see which of them suit the task: the loss of each step. `config` says
+/// everything else but for how long; its own rate and schedule are not used, and neither are averages nor the hold-out.
+///
+/// # Errors
+/// As [`train_on`], but for losses and gradients that are not finite, which end the test.
+pub fn range_test(
+    compute: &Compute,
+    config: &TrainConfig,
+    test: RangeTest,
+    source: &dyn PatchSource,
+    hooks: &TrainHooks<'_>,
+) -> Result<Vec<RatePoint>> {
+    test.check()?;
+    let config = TrainConfig {
+        epochs: 1,
+        steps_per_epoch: Some(test.steps),
+        ema: None,
+        swa: None,
+        patience: None,
+        ..config.clone()
+    };
+    let (model, loss) = begin(compute, &config, source)?;
+    Session::new(&config, compute, (&model, loss.as_ref()), source, hooks)?.rates(test)
+}
+
+/// A new model where `compute` says, and the loss, of a configuration that fits the data.
+fn begin(compute: &Compute, config: &TrainConfig, source: &dyn PatchSource) -> Result<(Model, Box<dyn Criterion>)> {
+    config.check(source)?;
+    Buffers::keep();
+    let drawn = Model::new(&config.model, source.bands(), config.classes, config.seed)?;
+    let model = if matches!(compute, Compute::Cpu) { drawn } else { drawn.on(&compute.device())? };
+    Ok((model, config.loss.criterion(&source.class_pixels())?))
 }

@@ -305,3 +305,26 @@ fn patience_waits_for_the_means_to_begin() {
         averaged.best_epoch
     );
 }
+
+#[test]
+fn a_range_test_takes_the_steps_of_a_training_at_its_rates() {
+    let flat = AugmentConfig { flips: false, ..AugmentConfig::default() };
+    let config =
+        TrainConfig { epochs: 9, steps_per_epoch: Some(1), schedule: Schedule::Constant, augment: flat, ..config() };
+    let losses: Vec<f64> = uninterrupted(&config).history.epochs.iter().map(|epoch| epoch.train_loss).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let tested = |from, to: f64, steps| {
+        let hooks = TrainHooks::quiet(dir.path());
+        range_test(&Compute::Cpu, &config, RangeTest { from, to, steps }, &DISCS, &hooks).unwrap()
+    };
+    // As good as no range at all.
+    let lr = config.optimizer.lr();
+    assert_eq!(tested(lr, lr.next_up(), 9).iter().map(|point| point.loss).collect::<Vec<_>>(), losses);
+    // The first step sees untrained weights whatever its rate; the second sees what the first did.
+    let wide = tested(lr, 2.0 * lr, 3);
+    assert_eq!(wide.iter().map(|point| point.loss).take(2).collect::<Vec<_>>(), losses[..2]);
+    assert_ne!(wide[2].loss, losses[2]);
+    // Rates that no network survives end the test, not the run.
+    let wild = tested(lr, 1e30, 60);
+    assert!((2..59).contains(&wild.len()) && wild.iter().all(|point| point.loss.is_finite()), "{wild:?}");
+}

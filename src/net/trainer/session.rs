@@ -1,5 +1,7 @@
 //! One training from its first step, or from a checkpoint, to its end.
 
+mod range_test;
+
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -89,7 +91,7 @@ impl<'a> Session<'a> {
             steps_per_epoch: samples.div_ceil(batch),
             feed,
             learner: learner(config, compute, network)?,
-            peak_lr: config.optimizer.lr(),
+            peak_lr: config.peak_lr(),
             folder,
             saved_at: Instant::now(),
             saving_took: Duration::ZERO,

@@ -78,6 +78,7 @@ pub(super) fn config() -> TrainConfig {
         batch: BatchSize::Patches(4),
         steps_per_epoch: None,
         optimizer: OptimizerConfig::AdamW(AdamWConfig::with_lr(0.02)),
+        scale_lr: None,
         schedule: Schedule::default(),
         loss: LossConfig::cross_entropy(ClassWeights::InverseSqrt, 0.05),
         clip: Some(1.0),

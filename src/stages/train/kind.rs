@@ -15,7 +15,10 @@ use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress, StageError, StageKind,
     TaskContext, TaskPlan,
 };
-use crate::net::{EpochRecord, GpuUse, ModelConfig, NetError, TrainConfig, TrainHooks, Trained, train_on, weights};
+use crate::net::PatchSource;
+use crate::net::{
+    Compute, EpochRecord, GpuUse, ModelConfig, NetError, TrainConfig, TrainHooks, Trained, train_on, weights,
+};
 use crate::spec::{Artefact, Finding, InputSpec, KindSpec, OutputSpec, Pipeline, Stage};
 use crate::stages::device::{open_compute, task_failure};
 use crate::stages::document::write_document;
@@ -124,6 +127,26 @@ fn config(params: &Value, classes: usize, seed: u64) -> Result<TrainConfig, Stag
         .map_err(|e| StageError::failed(format!("the task record was made by another version of s2pipe: {e}")))
 }
 
+/// A network's training as a task with these settings would do it, and its patches.
+pub(in crate::stages) fn prepare(
+    settings: &Value,
+    task: &TaskContext<'_>,
+) -> Result<(TrainConfig, impl PatchSource + use<>), StageError> {
+    let index = PatchIndex::read(task.input(INDEX_ITEM)?)?;
+    let tiles = open_tiles(&index, task)?;
+    Ok((config(settings, index.codes.len(), task.seed.unwrap_or(0))?, TilePatches::new(index, tiles)))
+}
+
+/// Where a training computes.
+pub(in crate::stages) fn compute(config: &TrainConfig, task: &TaskContext<'_>) -> Result<Compute, StageError> {
+    open_compute(task, GpuUse { precision: config.precision, deterministic: config.deterministic, memory: None })
+}
+
+/// An error of the network as that of a task that trains.
+pub(in crate::stages) fn training_failure(error: NetError) -> StageError {
+    task_failure(error, "take fewer patches a step, or say `batch: auto` so that a step may be computed in parts")
+}
+
 fn open_tiles(index: &PatchIndex, task: &TaskContext<'_>) -> Result<Vec<TileReader>, StageError> {
     index.scenes.iter().map(|scene| TileReader::open(task.input(&format!("tiles/{}", scene.name))?)).collect()
 }
@@ -152,17 +175,13 @@ fn run_training(config: &TrainConfig, source: &TilePatches, task: &TaskContext<'
         checkpoint_dir: task.checkpoint_dir,
         checkpoint_every: CHECKPOINT_EVERY,
     };
-    let with = GpuUse { precision: config.precision, deterministic: config.deterministic, memory: None };
-    let compute = open_compute(task, with)?;
+    let compute = compute(config, task)?;
     train_on(&compute, config, source, &hooks).map_err(|error| match error {
         NetError::Diverged { .. } | NetError::GradientDiverged { .. } => StageError::with_help(
             error.to_string(),
             format!("lower `optimizer.lr` (it is {}) or set `clip: 1.0`", task.params["optimizer"]["lr"]),
         ),
-        other => task_failure(
-            other,
-            "take fewer patches a step, or say `batch: auto` so that a step may be computed in parts",
-        ),
+        other => training_failure(other),
     })
 }
 

@@ -15,4 +15,6 @@ pub(in crate::stages) use card::Normalisation;
 pub use card::{MODEL_CARD_FILE, MODEL_CARD_VERSION, MODEL_FILE, ModelCard};
 pub(in crate::stages) use forest::is_forest;
 pub use kind::Train;
+pub(in crate::stages) use kind::{compute, prepare, training_failure};
+pub(in crate::stages) use record::record;
 pub(in crate::stages) use unheeded::unheeded;

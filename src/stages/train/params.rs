@@ -123,6 +123,20 @@ pub(super) static PARAMS: &[ParamSpec] = &[
     ),
     param("optimizer", ParamType::Variant(&[ADAMW, SGD]), Default::Json("{\"kind\":\"adamw\"}"), "The optimiser."),
     param(
+        "scale_lr",
+        ParamType::Object(&[
+            param("from_batch", int(1, 4096), Default::Required, "Patches a step that `lr` was found with."),
+            param(
+                "rule",
+                ParamType::Choice(&["linear", "sqrt"]),
+                Default::Absent,
+                "How the rate grows with the batch: as it does, or as its root; sqrt with adamw, linear with sgd when not given.",
+            ),
+        ]),
+        Default::Absent,
+        "Makes the learning rate go with `batch`, from the one that it was found with.",
+    ),
+    param(
         "schedule",
         ParamType::Variant(SCHEDULES),
         Default::Json("{\"kind\":\"cosine\"}"),

@@ -17,7 +17,7 @@ fn off_by_default() -> [(&'static str, Value); 5] {
 
 /// The settings without those that change nothing: a training that does without something new is the one that it was
 /// before there was the choice, and is not done again.
-pub(super) fn record(with: &Map<String, Value>) -> Value {
+pub(in crate::stages) fn record(with: &Map<String, Value>) -> Value {
     let mut record = with.clone();
     if let Some(Value::Object(augment)) = record.get_mut("augment") {
         let off = off_by_default();
