@@ -31,7 +31,9 @@ fn report(project: &Project) -> Value {
 fn a_rate_is_found_told_and_drawn() {
     let project = with_rates();
     let ran = project.run(&["--until", "rates"]).ok();
-    assert_eq!(ran.stages(), ["ingest", "patches", "rates"], "it trains nothing that is kept");
+    let mut stages = ran.stages();
+    stages.sort();
+    assert_eq!(stages, ["ingest", "patches", "rates"], "it trains nothing that is kept");
     let report = report(&project);
     let number = |path: &str| report.pointer(path).and_then(Value::as_f64).unwrap();
     let (lr, lowest) = (number("/optimizer_lr"), number("/suggestion/lowest"));
