@@ -18,6 +18,11 @@ impl<'a, T> Mat<'a, T> {
         Self { values, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
+    /// The `width` columns from `first` on of a row-major matrix with `cols` columns.
+    pub(crate) fn columns(values: &'a [T], cols: usize, first: usize, width: usize) -> Self {
+        Self { values: &values[first..], rows: values.len() / cols, cols: width, row_stride: cols, col_stride: 1 }
+    }
+
     /// The transpose, without a copy.
     pub(crate) fn t(self) -> Self {
         Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }

@@ -5,6 +5,7 @@
 //! graph; inside a model's training step they go on a tape of our own (`tape.rs`).
 
 mod add;
+mod attention;
 mod batch_norm;
 mod buffers;
 mod chunks;
@@ -23,6 +24,7 @@ mod fused;
 mod gelu;
 mod group_norm;
 pub(crate) mod lanes;
+mod layer_norm;
 mod lovasz;
 mod matmul;
 mod max_pool;
@@ -39,6 +41,7 @@ mod upsample_bilinear;
 mod weighted_sum;
 
 pub use add::add;
+pub use attention::attention;
 pub use batch_norm::{BatchStatistics, Running, batch_norm, batch_norm_running};
 pub use buffers::Buffers;
 pub use concat::concat_channels;
@@ -52,6 +55,7 @@ pub use focal::{focal_loss, focal_loss_with_gradient};
 pub(crate) use follow::follow;
 pub use gelu::gelu;
 pub use group_norm::group_norm;
+pub use layer_norm::layer_norm;
 pub use lovasz::{lovasz_softmax, lovasz_softmax_with_gradient};
 pub use max_pool::max_pool2x2;
 pub use mean_pool::mean_pool;
