@@ -83,7 +83,9 @@ fn deeplabs_equal_pytorch() {
 
 #[test]
 fn segformers_equal_pytorch() {
-    let check = |prefix, config, size| check_net(&Net { file: "net_segformer.safetensors", prefix, config, size, whole: false });
+    let check = |prefix, config, size| {
+        check_net(&Net { file: "net_segformer.safetensors", prefix, config, size, whole: false })
+    };
     check("segformer", segformer([6, 3, 2], [2, 3, 5]), 24);
     check("segformer_1", segformer([4, 1, 1], [1, 1, 4]), 16);
 }
@@ -270,7 +272,10 @@ fn sizes_that_make_no_network_are_refused_by_name() {
         (segformer([4, 2, 1], [0, 2, 5]), "segformer: heads"),
         (segformer([4, 2, 1], [1, 9, 5]), "segformer: ffn"),
         (segformer([4, 2, 1], [1, 2, 0]), "segformer: decoder"),
-        (segformer([4, 2, 1], [3, 2, 5]), "segformer: heads must cut the width into equal parts of at most 128 channels"),
+        (
+            segformer([4, 2, 1], [3, 2, 5]),
+            "segformer: heads must cut the width into equal parts of at most 128 channels",
+        ),
         (segformer([258, 2, 1], [2, 2, 5]), "found 2 heads for 258 channels"),
     ] {
         match Model::new(&config, 3, 5, 1) {

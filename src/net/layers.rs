@@ -195,9 +195,8 @@ pub struct LayerNorm {
 impl LayerNorm {
     /// Parameters `{name}.weight` (1) and `{name}.bias` (0).
     pub(super) fn new(r: &mut Registry, name: &str, channels: usize) -> Result<Self> {
-        let mut parameter = |part: &str, value| {
-            r.parameter(&format!("{name}.{part}"), &[channels], Axes::Same, Init::Constant(value))
-        };
+        let mut parameter =
+            |part: &str, value| r.parameter(&format!("{name}.{part}"), &[channels], Axes::Same, Init::Constant(value));
         Ok(Self { gamma: parameter("weight", 1.0)?, beta: parameter("bias", 0.0)? })
     }
 }
