@@ -298,8 +298,8 @@ fn configurations_read_as_the_pipeline_writes_them() {
             deeplab([16, 3, 64], [2, 4, 8], BlockKind::Residual),
         ),
         (
-            r#"{"kind":"segformer","width":32,"depth":4,"blocks":2,"heads":1,"ffn":4,"decoder":64}"#,
-            segformer([32, 4, 2], [1, 4, 64]),
+            r#"{"kind":"segformer","width":16,"depth":4,"blocks":2,"heads":1,"ffn":4,"decoder":64}"#,
+            segformer([16, 4, 2], [1, 4, 64]),
         ),
     ] {
         assert_eq!(parse(text).unwrap(), config);
@@ -314,7 +314,7 @@ fn configurations_read_as_the_pipeline_writes_them() {
         r#"{"kind":"unet","width":24,"depth":4,"block":"dense"}"#,
         r#"{"kind":"mlp","width":24,"depth":4,"block":"residual"}"#,
         r#"{"kind":"deeplabv3plus","width":16,"depth":3,"rates":[2,4],"aspp":64}"#,
-        r#"{"kind":"segformer","width":32,"depth":4,"blocks":2,"heads":1,"ffn":4}"#,
+        r#"{"kind":"segformer","width":16,"depth":4,"blocks":2,"heads":1,"ffn":4}"#,
     ] {
         assert!(parse(bad).is_err(), "{bad}");
     }

@@ -81,7 +81,7 @@ const SEGFORMER: VariantSpec = VariantSpec {
         param(
             "width",
             int(1, 1024),
-            Default::Json("32"),
+            Default::Json("16"),
             "Channels of the first stage; each stage further has twice as many.",
         ),
         param(
