@@ -20,6 +20,11 @@ fn convolution() {
         (1, 6, 4, 2, 2, 5, 3, 2),
         (2, 3, 3, 4, 6, 1, 1, 0),
         (1, 5, 4, 3, 2, 1, 2, 0),
+        // Kernels that tile the image, and once not quite; for one part of the sum and for several.
+        (1, 2, 2, 1, 1, 2, 2, 0),
+        (2, 6, 9, 5, 4, 3, 3, 0),
+        (1, 7, 8, 2, 3, 2, 2, 0),
+        (3, 36, 4, 2, 3, 2, 2, 0),
         // Large enough for several tiles, and for several groups of tiles.
         (2, 48, 41, 3, 4, 3, 1, 1),
     ] {

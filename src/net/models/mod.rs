@@ -9,6 +9,8 @@ mod mlp;
 mod model;
 mod network;
 pub(crate) mod parameters;
+mod segformer;
+mod transformer;
 mod unet;
 
 pub use block::BlockKind;
@@ -18,4 +20,5 @@ pub use fpn::FpnConfig;
 pub use mlp::MlpConfig;
 pub use model::Model;
 use network::Network;
+pub use segformer::SegFormerConfig;
 pub use unet::UNetConfig;

@@ -14,7 +14,7 @@ use crate::net::sampling::Sampling;
 use crate::net::schedule::Schedule;
 use crate::net::{
     BlockKind, ClassWeights, DeepLabConfig, FpnConfig, LossConfig, MlpConfig, ModelConfig, NetError, OptimizerConfig,
-    Part, UNetConfig,
+    Part, SegFormerConfig, UNetConfig,
 };
 
 /// Trains with interruptions at random steps, each time going on from the checkpoint.
@@ -71,13 +71,14 @@ fn learns_by_every_loss() {
 }
 
 /// One of each kind but the plain U-Net.
-fn networks() -> [ModelConfig; 4] {
+fn networks() -> [ModelConfig; 5] {
     let (plain, residual) = (BlockKind::Plain, BlockKind::Residual);
     [
         ModelConfig::UNet(UNetConfig { width: 4, depth: 1, block: residual }),
         ModelConfig::Mlp(MlpConfig { width: 8, depth: 2 }),
         ModelConfig::Fpn(FpnConfig { width: 4, depth: 2, pyramid: 8, block: plain }),
         ModelConfig::DeepLab(DeepLabConfig { width: 4, depth: 1, rates: [1, 2, 3], aspp: 8, block: residual }),
+        ModelConfig::SegFormer(SegFormerConfig { width: 8, depth: 2, blocks: 1, heads: 2, ffn: 2, decoder: 8 }),
     ]
 }
 
