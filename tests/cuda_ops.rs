@@ -273,6 +273,47 @@ fn group_normalisation() {
 }
 
 #[test]
+fn layer_normalisation() {
+    // Of one channel nothing is left but rounding.
+    for shape in SHAPES.into_iter().filter(|shape| shape[3] > 1) {
+        let f = |v: &[Tensor]| ops::layer_norm(&v[0], &v[1], &v[2], 1e-5);
+        check(&format!("layer_norm {shape:?}"), &f, &to_normalise(&shape), 1);
+    }
+}
+
+#[test]
+fn attention() {
+    // Heads for all kernels, full or not; keys and queries for parts of blocks and for several tiles, queries for slices.
+    for ([n, h, w, channels], [key_h, key_w], heads) in [
+        ([2, 3, 2, 4], [2, 3], 1),
+        ([1, 3, 3, 40], [4, 5], 5),
+        ([1, 5, 7, 37], [3, 3], 1),
+        ([2, 12, 13, 64], [5, 4], 2),
+        ([1, 9, 8, 96], [11, 13], 1),
+        ([1, 2, 3, 256], [3, 2], 2),
+        ([1, 33, 31, 24], [6, 7], 3),
+        ([2, 20, 19, 16], [20, 19], 1),
+    ] {
+        let keys = [n, key_h, key_w, channels];
+        let inputs = [random(1, &[n, h, w, channels]), random(2, &keys), random(3, &keys)];
+        let name = format!("attention {n}x{h}x{w}x{channels} to {key_h}x{key_w}, {heads} heads");
+        let f = |v: &[Tensor]| ops::attention(&v[0], &v[1], &v[2], heads);
+        // The way back reads the result, which is rounded, and takes differences of what it makes from it.
+        for (dtype, factor) in [(DType::F32, 1.0), (DType::BF16, 5.0)] {
+            check_as(&name, &f, &inputs, 3, (dtype, factor));
+        }
+    }
+}
+
+#[test]
+fn a_head_that_is_too_deep_for_the_gpu_is_refused() {
+    let Some(gpu) = cuda_device::open() else { return };
+    let x = random(1, &[1, 2, 2, 129]).to_device(&gpu.device()).unwrap();
+    let error = ops::attention(&x, &x, &x, 1).unwrap_err().to_string();
+    assert!(error.contains("a head has 129 channels"), "{error}");
+}
+
+#[test]
 fn values_that_are_not_aligned() {
     let Some(gpu) = cuda_device::open() else { return };
     let shape = [2, 5, 6, 16];
@@ -284,7 +325,7 @@ fn values_that_are_not_aligned() {
             values.narrow(0, 1, 2 * 5 * 6 * 16).unwrap().reshape(&shape).unwrap()
         };
         let (cpu, on_gpu) = (image(&Device::Cpu, DType::F32), image(&gpu.device(), dtype));
-        let operators: [Network<'_>; 6] = [
+        let operators: [Network<'_>; 8] = [
             &|v| ops::gelu(&v[0]),
             &|v| ops::max_pool2x2(&v[0]),
             &|v| ops::upsample_nearest2x(&v[0]),
@@ -294,6 +335,11 @@ fn values_that_are_not_aligned() {
                 let ones = Tensor::from_vec(vec![1f32; 16], 16, &Device::Cpu)?.to_device(v[0].device())?;
                 ops::group_norm(&v[0], &ones, &ones, 2, 1e-5, true)
             },
+            &|v| {
+                let ones = Tensor::from_vec(vec![1f32; 16], 16, &Device::Cpu)?.to_device(v[0].device())?;
+                ops::layer_norm(&v[0], &ones, &ones, 1e-5)
+            },
+            &|v| ops::attention(&v[0], &v[0], &v[0], 2),
         ];
         for (i, operator) in operators.iter().enumerate() {
             let (expected, found) = (operator(from_ref(&cpu)).unwrap(), operator(from_ref(&on_gpu)).unwrap());

@@ -1,10 +1,10 @@
 //! SegFormer (Xie et al. 2021), made small: transformer blocks at several resolutions, and a decoder of 1x1 convolutions.
 //!
-//! Every stage halves the image, where the paper's first one takes a quarter of it at once, so the finest features are those
-//! of 2x2 pixels: a pixel of 10 m is as large as what is to be told apart. The last two levels of the paper are then one
-//! bilinear stretch of the logits. In each stage the squares that are keys lie on the pixels of the coarsest level, as in the
-//! paper; keys and values come from a convolution each, not from the halves of one. There is neither dropout nor stochastic
-//! depth.
+//! Every stage halves the image, where the paper's first one takes a quarter of it at once, so the logits are those of 2x2
+//! pixels and not of 4x4 before they are stretched: a pixel of 10 m is as large as what is to be told apart. As in the paper, the
+//! squares of pixels that are keys are as large in every stage as a pixel of the last one; keys and values come from a
+//! convolution each, not from the halves of one. Each stage has twice the channels and heads of the one before. There is
+//! neither dropout nor stochastic depth.
 
 use candle_core::{Result as CandleResult, Tensor};
 use candle_nn::ModuleT;

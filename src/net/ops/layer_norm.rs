@@ -5,10 +5,14 @@
 //! `dx = (gamma * dy - mean of gamma * dy - xhat * mean of gamma * dy * xhat) / sqrt(var + eps)`, means over the channels.
 
 use candle_core::backend::BackendStorage;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
 use rayon::prelude::*;
 
 use super::chunks;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::element::{Element, host, same_types, slice, with_float};
 use super::scratch::in_chunks;
 use super::simd;
@@ -20,14 +24,22 @@ const NAME: &str = "layer_norm";
 /// shifts by `beta: [C]`.
 ///
 /// # Errors
-/// Shapes that do not fit, operands of different or non-float types. A tensor on a GPU: there is no kernel for it yet.
+/// Shapes that do not fit, operands of different or non-float types.
 pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
     same_types(NAME, x, &[gamma, beta])?;
-    tape::apply3(&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?, LayerNorm { eps })
+    let op = LayerNorm {
+        eps,
+        #[cfg(feature = "cuda")]
+        statistics: std::sync::OnceLock::new(),
+    };
+    tape::apply3(&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?, op)
 }
 
 struct LayerNorm {
     eps: f64,
+    /// Of every pixel, where it is on a GPU.
+    #[cfg(feature = "cuda")]
+    statistics: std::sync::OnceLock<Tensor>,
 }
 
 /// Sum of `f` over the places of a row. By lanes in a fixed order: one sum after the other would wait for each.
@@ -136,6 +148,20 @@ impl CustomOp3 for LayerNorm {
         Ok((y, xl.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        gamma: &CudaStorage,
+        gl: &Layout,
+        beta: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        check(xl, gl, bl)?;
+        cuda::layer_norm::forward((x, xl), (gamma, gl), (beta, bl), self.eps, &self.statistics)
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -145,6 +171,11 @@ impl CustomOp3 for LayerNorm {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let dy = dy.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            let [dx, dgamma, dbeta] = cuda::layer_norm::backward(x, gamma, &dy, &self.statistics)?;
+            return Ok((Some(dx), Some(dgamma), Some(dbeta)));
+        }
         let (hx, hgamma, hdy) = (host(NAME, x), host(NAME, gamma), host(NAME, &dy));
         with_float!(NAME, x.dtype(), T => {
             let [dx, dgamma, dbeta] = backward::<T>(hx.slice()?, hgamma.slice()?, hdy.slice()?, self.eps);

@@ -6,3 +6,5 @@ mod op;
 mod sizes;
 
 pub use op::attention;
+#[cfg(feature = "cuda")]
+pub(crate) use sizes::Sizes;

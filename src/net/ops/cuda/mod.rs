@@ -3,6 +3,7 @@
 //! Images are f32 or bf16; parameters, statistics and losses are f32, and so is all arithmetic in between. Sums are taken in
 //! a fixed order, so that the same work gives the same bits.
 
+pub(crate) mod attention;
 pub(crate) mod batch;
 pub(crate) mod blend;
 pub(crate) mod conv;
@@ -12,6 +13,7 @@ mod gate;
 mod gpu;
 pub(crate) mod image;
 pub(crate) mod launch;
+pub(crate) mod layer_norm;
 pub(crate) mod loss;
 pub(crate) mod lovasz;
 pub(crate) mod norm;
