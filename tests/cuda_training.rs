@@ -14,8 +14,8 @@ use s2pipe::net::rng::Rng;
 use s2pipe::net::sampling::Sampling;
 use s2pipe::net::schedule::Schedule;
 use s2pipe::net::{
-    ClassWeights, Compute, GpuUse, IGNORE, LossConfig, ModelConfig, NetError, OptimizerConfig, Part, PatchSource,
-    Result, TrainConfig, TrainHooks, Trained, UNetConfig, train_on, weights,
+    ClassWeights, Compute, EncoderKind, GpuUse, IGNORE, LossConfig, ModelConfig, NetError, OptimizerConfig, Part,
+    PatchSource, Result, TrainConfig, TrainHooks, Trained, UNetConfig, train_on, weights,
 };
 
 mod cuda_device;
@@ -128,7 +128,9 @@ fn other_recipes_are_those_of_the_cpu_too() {
     let averaged = TrainConfig { ema: Some(AverageConfig { decay: 0.9 }), epochs: 1, ..config() };
     let sgd = TrainConfig { optimizer: OptimizerConfig::Sgd(SgdConfig::with_lr(0.05)), ..averaged.clone() };
     let sum = TrainConfig { loss: serde_json::from_str(sum).unwrap(), ..averaged.clone() };
-    for config in [averaged, sgd, sum] {
+    let resnet = UNetConfig { encoder: EncoderKind::ResNet18, ..UNetConfig::new(8, 2) };
+    let resnet = TrainConfig { model: ModelConfig::UNet(resnet), ..sgd.clone() };
+    for config in [averaged, sgd, sum, resnet] {
         let Some(gpu) = compute(F32) else { return };
         let (here, there) = (trained(&Compute::Cpu, &config), trained(&gpu, &config));
         let apart = distance(&there, &here);

@@ -34,7 +34,7 @@ pub use device::{Compute, GpuUse, Wanted, describe_gpus};
 pub use forest::{Forest, ForestConfig};
 pub use history::{Ended, EpochRecord, History, HoldoutScore};
 pub use loss::{Criterion, CrossEntropy, LossConfig};
-pub use models::{BlockKind, DeepLabConfig, FpnConfig, MlpConfig, Model, ModelConfig, UNetConfig};
+pub use models::{BlockKind, DeepLabConfig, EncoderKind, FpnConfig, MlpConfig, Model, ModelConfig, UNetConfig};
 pub use ops::Buffers;
 #[cfg(feature = "cuda")]
 pub use ops::{DeviceError, GpuInfo, gpus};

@@ -9,11 +9,13 @@ mod mlp;
 mod model;
 mod network;
 pub(crate) mod parameters;
+pub(crate) mod resnet;
 mod unet;
 
 pub use block::BlockKind;
 pub use config::ModelConfig;
 pub use deeplab::DeepLabConfig;
+pub use encoder::EncoderKind;
 pub use fpn::FpnConfig;
 pub use mlp::MlpConfig;
 pub use model::Model;
