@@ -106,6 +106,29 @@ fn every_network_is_reproducible() {
     networks().into_iter().for_each(|model| is_reproducible(&TrainConfig { model, ..config() }));
 }
 
+/// Interrupted anywhere, a training from given weights goes on from what it had made of them.
+#[test]
+fn given_weights_are_where_a_training_begins_and_not_where_it_goes_on() {
+    let config = TrainConfig { epochs: 3, ..config() };
+    let begun = || draw(&TrainConfig { seed: config.seed + 1, ..config.clone() }, &DISCS).unwrap();
+    let run = |dir: &std::path::Path, steps: usize| {
+        let left = Cell::new(steps);
+        let cancelled = || left.replace(left.get().saturating_sub(1)) == 0;
+        let hooks = TrainHooks { cancelled: &cancelled, ..TrainHooks::quiet(dir) };
+        train_from(&Compute::Cpu, &config, begun(), &DISCS, &hooks)
+    };
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let whole = fingerprint_of(&run(dirs[0].path(), usize::MAX).unwrap());
+    assert_ne!(whole, fingerprint_of(&uninterrupted(&config)), "they are other weights");
+    assert!(matches!(run(dirs[1].path(), 5), Err(NetError::Cancelled)));
+    assert_eq!(fingerprint_of(&run(dirs[1].path(), usize::MAX).unwrap()), whole);
+    // A model that was made for something else is refused.
+    let wider = UNetConfig::new(5, 1);
+    let other = draw(&TrainConfig { model: ModelConfig::UNet(wider), ..config.clone() }, &DISCS).unwrap();
+    let error = train_from(&Compute::Cpu, &config, other, &DISCS, &TrainHooks::quiet(dirs[0].path())).unwrap_err();
+    assert!(error.to_string().contains("the model was made for"), "{error}");
+}
+
 #[test]
 fn a_sum_of_losses_is_reproducible() {
     is_reproducible(&TrainConfig { loss: sum(), ..config() });
@@ -325,7 +348,14 @@ fn a_range_test_takes_the_steps_of_a_training_at_its_rates() {
     let dir = tempfile::tempdir().unwrap();
     let tested = |from, to: f64, steps| {
         let hooks = TrainHooks::quiet(dir.path());
-        range_test(&Compute::Cpu, &config, RangeTest { from, to, steps }, &DISCS, &hooks).unwrap()
+        range_test(
+            &Compute::Cpu,
+            &config,
+            (draw(&config, &DISCS).unwrap(), RangeTest { from, to, steps }),
+            &DISCS,
+            &hooks,
+        )
+        .unwrap()
     };
     // As good as no range at all.
     let lr = config.optimizer.lr();
