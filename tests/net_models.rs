@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 use golden_kit::{Net, check_net, fill, values};
 use s2pipe::net::{
-    BlockKind, DeepLabConfig, EncoderKind, FpnConfig, MlpConfig, Mode, Model, ModelConfig, NetError, UNetConfig,
-    weights,
+    BlockKind, DeepLabConfig, EncoderKind, FpnConfig, MlpConfig, Mode, Model, ModelConfig, NetError, SegFormerConfig,
+    UNetConfig, weights,
 };
 
 fn unet(width: usize, depth: usize, block: BlockKind) -> ModelConfig {
@@ -33,8 +33,12 @@ fn resnet(width: usize, depth: usize) -> ModelConfig {
     ModelConfig::UNet(UNetConfig { encoder: EncoderKind::ResNet18, ..UNetConfig::new(width, depth) })
 }
 
+fn segformer([width, depth, blocks]: [usize; 3], [heads, ffn, decoder]: [usize; 3]) -> ModelConfig {
+    ModelConfig::SegFormer(SegFormerConfig { width, depth, blocks, heads, ffn, decoder })
+}
+
 /// One of each.
-fn all() -> [ModelConfig; 7] {
+fn all() -> [ModelConfig; 8] {
     [
         resnet(3, 3),
         unet(3, 2, BlockKind::Plain),
@@ -43,6 +47,7 @@ fn all() -> [ModelConfig; 7] {
         mlp(7, 0),
         fpn(3, 2, 5, BlockKind::Plain),
         deeplab([3, 2, 4], [1, 2, 3], BlockKind::Residual),
+        segformer([4, 2, 1], [2, 2, 5]),
     ]
 }
 
@@ -79,6 +84,15 @@ fn feature_pyramids_equal_pytorch() {
 fn deeplabs_equal_pytorch() {
     check("deeplab", deeplab([3, 2, 4], [1, 2, 5], BlockKind::Plain), 20);
     check("deeplab_residual", deeplab([3, 1, 4], [2, 4, 8], BlockKind::Residual), 16);
+}
+
+#[test]
+fn segformers_equal_pytorch() {
+    let check = |prefix, config, size| {
+        check_net(&Net { file: "net_segformer.safetensors", prefix, config, size, whole: false })
+    };
+    check("segformer", segformer([6, 3, 2], [2, 3, 5]), 24);
+    check("segformer_1", segformer([4, 1, 1], [1, 1, 4]), 16);
 }
 
 #[test]
@@ -139,6 +153,7 @@ fn every_kind_takes_images_of_its_multiple_and_no_others() {
         (mlp(7, 8), 1),
         (fpn(3, 3, 5, BlockKind::Plain), 8),
         (deeplab([3, 2, 4], [1, 2, 3], BlockKind::Plain), 4),
+        (segformer([4, 3, 1], [1, 2, 5]), 8),
     ] {
         let model = Model::new(&config, 3, 5, 1).unwrap();
         assert_eq!(config.multiple(), multiple);
@@ -213,6 +228,23 @@ fn names_and_shapes_are_as_documented() {
                 ("head.weight", vec![5, 8, 1, 1]),
             ],
         ),
+        (
+            segformer([4, 2, 1], [1, 3, 5]),
+            vec![
+                ("stages.0.embed.weight", vec![4, 3, 3, 3]),
+                ("stages.0.embed_norm.bias", vec![4]),
+                ("stages.0.blocks.0.attn.reduce.weight", vec![4, 4, 2, 2]),
+                ("stages.0.blocks.0.attn.norm.weight", vec![4]),
+                ("stages.1.blocks.0.attn.q.weight", vec![8, 8, 1, 1]),
+                ("stages.1.blocks.0.ffn.expand.weight", vec![24, 8, 1, 1]),
+                ("stages.1.blocks.0.ffn.depthwise.weight", vec![24, 1, 3, 3]),
+                ("stages.1.norm.weight", vec![8]),
+                ("lateral.1.weight", vec![5, 8, 1, 1]),
+                ("fuse.0.weight", vec![5, 10, 1, 1]),
+                ("fuse.1.running_var", vec![5]),
+                ("head.weight", vec![5, 5, 1, 1]),
+            ],
+        ),
     ] {
         let state: BTreeMap<String, Tensor> =
             weights::state(&Model::new(&config, 3, 5, 1).unwrap()).unwrap().into_iter().collect();
@@ -239,6 +271,17 @@ fn sizes_that_make_no_network_are_refused_by_name() {
         (deeplab([3, 9, 4], [1, 2, 3], plain), "deeplabv3plus: depth"),
         (deeplab([3, 2, 0], [1, 2, 3], plain), "deeplabv3plus: aspp"),
         (deeplab([3, 2, 4], [1, 0, 3], plain), "deeplabv3plus: a rate must lie in 1..=64, found 0"),
+        (segformer([0, 2, 1], [1, 2, 5]), "segformer: width"),
+        (segformer([4, 6, 1], [1, 2, 5]), "segformer: depth"),
+        (segformer([4, 2, 0], [1, 2, 5]), "segformer: blocks"),
+        (segformer([4, 2, 1], [0, 2, 5]), "segformer: heads"),
+        (segformer([4, 2, 1], [1, 9, 5]), "segformer: ffn"),
+        (segformer([4, 2, 1], [1, 2, 0]), "segformer: decoder"),
+        (
+            segformer([4, 2, 1], [3, 2, 5]),
+            "segformer: heads must cut the width into equal parts of at most 128 channels",
+        ),
+        (segformer([258, 2, 1], [2, 2, 5]), "found 2 heads for 258 channels"),
     ] {
         match Model::new(&config, 3, 5, 1) {
             Err(NetError::Config(found)) => assert!(found.contains(problem), "{found}"),
@@ -259,6 +302,10 @@ fn configurations_read_as_the_pipeline_writes_them() {
             r#"{"kind":"deeplabv3plus","width":16,"depth":3,"rates":[2,4,8],"aspp":64,"block":"residual"}"#,
             deeplab([16, 3, 64], [2, 4, 8], BlockKind::Residual),
         ),
+        (
+            r#"{"kind":"segformer","width":16,"depth":4,"blocks":2,"heads":1,"ffn":4,"decoder":64}"#,
+            segformer([16, 4, 2], [1, 4, 64]),
+        ),
     ] {
         assert_eq!(parse(text).unwrap(), config);
         // What is plain is not written: records from before residual blocks stay what they were.
@@ -272,6 +319,7 @@ fn configurations_read_as_the_pipeline_writes_them() {
         r#"{"kind":"unet","width":24,"depth":4,"block":"dense"}"#,
         r#"{"kind":"mlp","width":24,"depth":4,"block":"residual"}"#,
         r#"{"kind":"deeplabv3plus","width":16,"depth":3,"rates":[2,4],"aspp":64}"#,
+        r#"{"kind":"segformer","width":16,"depth":4,"blocks":2,"heads":1,"ffn":4}"#,
     ] {
         assert!(parse(bad).is_err(), "{bad}");
     }

@@ -55,6 +55,7 @@ fn operators_of_dilated_grouped_and_normalised_networks() {
         ([1, 33, 40, 24], same.grouped(4)),
         ([2, 45, 37, 37], same.grouped(37)),
         ([1, 64, 16, 32], ops::Conv2dConfig { stride: 2, ..same.dilated(3).grouped(16) }),
+        ([2, 66, 8, 16], ops::Conv2dConfig { stride: 3, ..Default::default() }),
     ] {
         let x = Var::from_tensor(&random(1, &[n, size, size, ci])).unwrap();
         let w = Var::from_tensor(&random(2, &[3, 3, ci / config.groups, co])).unwrap();

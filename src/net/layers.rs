@@ -17,7 +17,7 @@ fn value(var: &Var, train: bool) -> Tensor {
     if train { var.as_tensor().clone() } else { var.as_detached_tensor() }
 }
 
-/// Convolution with a bias, stride 1, same size: `[N, H, W, Ci]` to `[N, H, W, Co]`.
+/// Convolution with a bias: `[N, H, W, Ci]` to `[N, OH, OW, Co]`.
 #[derive(Debug)]
 pub struct Conv2d {
     weight: Var,
@@ -26,14 +26,25 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Parameters `{name}.weight` and `{name}.bias`, drawn as PyTorch draws them.
+    /// Of stride 1 and the same size. Parameters `{name}.weight` and `{name}.bias`, drawn as PyTorch draws them.
     pub(super) fn new(r: &mut Registry, name: &str, kernel: usize, ci: usize, co: usize) -> Result<Self> {
-        let fan_in = kernel * kernel * ci;
-        let shape = [kernel, kernel, ci, co];
+        Self::spaced(r, name, kernel, [ci, co], Conv2dConfig::same(kernel))
+    }
+
+    /// As [`Self::new`], with stride, border and groups of `config`.
+    pub(super) fn spaced(
+        r: &mut Registry,
+        name: &str,
+        kernel: usize,
+        [ci, co]: [usize; 2],
+        config: Conv2dConfig,
+    ) -> Result<Self> {
+        let shape = [kernel, kernel, ci / config.groups, co];
+        let init = Init::FanIn(shape[..3].iter().product());
         Ok(Self {
-            weight: r.parameter(&format!("{name}.weight"), &shape, Axes::Conv, Init::FanIn(fan_in))?,
-            bias: r.parameter(&format!("{name}.bias"), &[co], Axes::Same, Init::FanIn(fan_in))?,
-            config: Conv2dConfig::same(kernel),
+            weight: r.parameter(&format!("{name}.weight"), &shape, Axes::Conv, init)?,
+            bias: r.parameter(&format!("{name}.bias"), &[co], Axes::Same, init)?,
+            config,
         })
     }
 }
@@ -182,6 +193,28 @@ impl ModuleT for BatchNorm {
         }
         let (scale, shift) = self.scale_and_shift()?;
         x.detach().broadcast_mul(&scale)?.broadcast_add(&shift)
+    }
+}
+
+/// Layer normalisation: each pixel over its channels.
+#[derive(Debug)]
+pub struct LayerNorm {
+    gamma: Var,
+    beta: Var,
+}
+
+impl LayerNorm {
+    /// Parameters `{name}.weight` (1) and `{name}.bias` (0).
+    pub(super) fn new(r: &mut Registry, name: &str, channels: usize) -> Result<Self> {
+        let mut parameter =
+            |part: &str, value| r.parameter(&format!("{name}.{part}"), &[channels], Axes::Same, Init::Constant(value));
+        Ok(Self { gamma: parameter("weight", 1.0)?, beta: parameter("bias", 0.0)? })
+    }
+}
+
+impl ModuleT for LayerNorm {
+    fn forward_t(&self, x: &Tensor, train: bool) -> CandleResult<Tensor> {
+        ops::layer_norm(x, &value(&self.gamma, train), &value(&self.beta, train), EPS)
     }
 }
 

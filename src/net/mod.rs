@@ -36,7 +36,9 @@ pub use forest::{Forest, ForestConfig};
 pub use history::{Ended, EpochRecord, History, HoldoutScore};
 pub use init::{InitReport, init};
 pub use loss::{Criterion, CrossEntropy, LossConfig};
-pub use models::{BlockKind, DeepLabConfig, EncoderKind, FpnConfig, MlpConfig, Model, ModelConfig, UNetConfig};
+pub use models::{
+    BlockKind, DeepLabConfig, EncoderKind, FpnConfig, MlpConfig, Model, ModelConfig, SegFormerConfig, UNetConfig,
+};
 pub use ops::Buffers;
 #[cfg(feature = "cuda")]
 pub use ops::{DeviceError, GpuInfo, gpus};

@@ -4,7 +4,8 @@
     python tests/golden/net_models.py          (needs torch, numpy, safetensors)
 
 As net_ops.py does for the U-Net: parameters and inputs come from `fill`, and what is kept are logits, losses, gradients
-(their product with a fixed vector, and their norm) and running statistics, in net_models.safetensors beside this file.
+(their product with a fixed vector, and their norm) and running statistics, in net_models.safetensors and, of SegFormer, in
+net_segformer.safetensors beside this file.
 """
 import pathlib
 
@@ -134,6 +135,79 @@ class DeepLab(Down):
         return self.head(self.decode(torch.cat([self.low(fine), context], 1)))
 
 
+class Norm(nn.LayerNorm):
+    """Layer normalisation of channels-first images."""
+
+    def forward(self, x):
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Attention(nn.Module):
+    def __init__(self, c, heads, side):
+        super().__init__()
+        self.heads = heads
+        self.q, self.k, self.v, self.proj = (nn.Conv2d(c, c, 1) for _ in range(4))
+        self.squares = side > 1
+        if self.squares:
+            self.reduce, self.norm = nn.Conv2d(c, c, side, side), Norm(c)
+
+    def forward(self, x):
+        seen = self.norm(self.reduce(x)) if self.squares else x
+        cut = lambda y: y.unflatten(1, (self.heads, -1)).flatten(3).transpose(2, 3)
+        y = F.scaled_dot_product_attention(cut(self.q(x)), cut(self.k(seen)), cut(self.v(seen)))
+        return self.proj(y.transpose(2, 3).reshape(x.shape))
+
+
+class MixFfn(nn.Module):
+    def __init__(self, c, times):
+        super().__init__()
+        self.expand, self.shrink = nn.Conv2d(c, times * c, 1), nn.Conv2d(times * c, c, 1)
+        self.depthwise = nn.Conv2d(times * c, times * c, 3, padding=1, groups=times * c)
+
+    def forward(self, x):
+        return self.shrink(F.gelu(self.depthwise(self.expand(x))))
+
+
+class Transformer(nn.Module):
+    def __init__(self, c, heads, side, ffn):
+        super().__init__()
+        self.norm1, self.attn, self.norm2, self.ffn = Norm(c), Attention(c, heads, side), Norm(c), MixFfn(c, ffn)
+
+    def forward(self, x):
+        x = x + self.attn(self.norm1(x))
+        return x + self.ffn(self.norm2(x))
+
+
+class SegFormer(nn.Module):
+    class Stage(nn.Module):
+        def __init__(self, i, o, blocks, *sizes):
+            super().__init__()
+            self.embed, self.embed_norm, self.norm = nn.Conv2d(i, o, 3, 2, 1), Norm(o), Norm(o)
+            self.blocks = nn.Sequential(*(Transformer(o, *sizes) for _ in range(blocks)))
+
+        def forward(self, x):
+            return self.norm(self.blocks(self.embed_norm(self.embed(x))))
+
+    def __init__(self, bands, classes, width, depth, blocks, heads, ffn, decoder):
+        super().__init__()
+        channels = [width << stage for stage in range(depth)]
+        inputs = enumerate(zip([bands] + channels, channels))
+        self.stages = nn.ModuleList(
+            self.Stage(i, o, blocks, heads << stage, 1 << (depth - 1 - stage), ffn) for stage, (i, o) in inputs
+        )
+        self.lateral = nn.ModuleList(nn.Conv2d(c, decoder, 1) for c in channels)
+        self.fuse = nn.Sequential(*conv(depth * decoder, decoder, 1))
+        self.head = nn.Conv2d(decoder, classes, 1)
+
+    def forward(self, x):
+        stretch = lambda y, size: F.interpolate(y, size, mode="bilinear", align_corners=False)
+        size, half, parts = x.shape[2:], [side // 2 for side in x.shape[2:]], []
+        for stage, lateral in zip(self.stages, self.lateral):
+            x = stage(x)
+            parts.insert(0, stretch(lateral(x), half))
+        return stretch(self.head(self.fuse(torch.cat(parts, 1))), size)
+
+
 def net(prefix, model, size):
     with torch.no_grad():
         for i, (_, p) in enumerate(sorted(model.named_parameters())):
@@ -157,8 +231,15 @@ def net(prefix, model, size):
     return {f"{prefix}.{k}": v.detach().float().contiguous().numpy() for k, v in out.items()}
 
 
-values = {}
-for prefix, model, size in [
+def record(file, *nets):
+    values = {}
+    for prefix, model, size in nets:
+        values.update(net(prefix, model, size))
+    save_file(values, HERE / file)
+
+
+record(
+    "net_models.safetensors",
     ("unet_residual", UNet(Residual, 3, 5, 3, 2), 16),
     ("mlp", Mlp(3, 5, 7, 2), 16),
     ("mlp_0", Mlp(3, 5, 7, 0), 16),
@@ -166,6 +247,9 @@ for prefix, model, size in [
     ("fpn_residual", Fpn(Residual, 3, 5, 4, 1, 4), 16),
     ("deeplab", DeepLab(plain, 3, 5, 3, 2, (1, 2, 5), 4), 20),
     ("deeplab_residual", DeepLab(Residual, 3, 5, 3, 1, (2, 4, 8), 4), 16),
-]:
-    values.update(net(prefix, model, size))
-save_file(values, HERE / "net_models.safetensors")
+)
+record(
+    "net_segformer.safetensors",
+    ("segformer", SegFormer(3, 5, 6, 3, 2, 2, 3, 5), 24),
+    ("segformer_1", SegFormer(3, 5, 4, 1, 1, 1, 1, 4), 16),
+)

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::deeplab::DeepLabConfig;
 use super::fpn::FpnConfig;
 use super::mlp::MlpConfig;
+use super::segformer::SegFormerConfig;
 use super::unet::UNetConfig;
 use crate::net::forest::ForestConfig;
 use crate::net::types::{NetError, Result};
@@ -26,6 +27,9 @@ pub enum ModelConfig {
     /// [`DeepLabConfig`].
     #[serde(rename = "deeplabv3plus")]
     DeepLab(DeepLabConfig),
+    /// [`SegFormerConfig`].
+    #[serde(rename = "segformer")]
+    SegFormer(SegFormerConfig),
     /// [`ForestConfig`]: no network, trained and stored in ways of its own (`net::forest`).
     #[serde(rename = "random_forest")]
     RandomForest(ForestConfig),
@@ -40,6 +44,7 @@ impl ModelConfig {
             Self::Mlp(_) => 1,
             Self::Fpn(config) => config.multiple(),
             Self::DeepLab(config) => config.multiple(),
+            Self::SegFormer(config) => config.multiple(),
             Self::RandomForest(_) => 1,
         }
     }
@@ -52,6 +57,7 @@ impl ModelConfig {
             Self::Mlp(_) => "mlp",
             Self::Fpn(_) => "fpn",
             Self::DeepLab(_) => "deeplabv3plus",
+            Self::SegFormer(_) => "segformer",
             Self::RandomForest(_) => "random_forest",
         }
     }
@@ -63,7 +69,7 @@ impl ModelConfig {
             Self::UNet(config) => !config.encoder.is_blocks(),
             Self::Fpn(config) => !config.encoder.is_blocks(),
             Self::DeepLab(config) => !config.encoder.is_blocks(),
-            Self::Mlp(_) | Self::RandomForest(_) => false,
+            Self::Mlp(_) | Self::SegFormer(_) | Self::RandomForest(_) => false,
         }
     }
 
@@ -77,6 +83,7 @@ impl ModelConfig {
             Self::Mlp(config) => config.check(),
             Self::Fpn(config) => config.check(),
             Self::DeepLab(config) => config.check(),
+            Self::SegFormer(config) => config.check(),
             Self::RandomForest(config) => config.check(),
         }
     }

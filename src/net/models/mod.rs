@@ -10,6 +10,8 @@ mod model;
 mod network;
 pub(crate) mod parameters;
 pub(crate) mod resnet;
+mod segformer;
+mod transformer;
 mod unet;
 
 pub use block::BlockKind;
@@ -20,4 +22,5 @@ pub use fpn::FpnConfig;
 pub use mlp::MlpConfig;
 pub use model::Model;
 use network::Network;
+pub use segformer::SegFormerConfig;
 pub use unet::UNetConfig;

@@ -10,6 +10,7 @@ use super::deeplab::DeepLab;
 use super::fpn::Fpn;
 use super::mlp::Mlp;
 use super::parameters::{Axes, Registry};
+use super::segformer::SegFormer;
 use super::unet::UNet;
 use crate::net::ops::{Recorded, tape};
 use crate::net::types::{Mode, NetError, Result};
@@ -60,6 +61,7 @@ impl Model {
             ModelConfig::Mlp(config) => Box::new(Mlp::new(config, &mut registry, bands, classes)?),
             ModelConfig::Fpn(config) => Box::new(Fpn::new(config, &mut registry, bands, classes)?),
             ModelConfig::DeepLab(config) => Box::new(DeepLab::new(config, &mut registry, bands, classes)?),
+            ModelConfig::SegFormer(config) => Box::new(SegFormer::new(config, &mut registry, bands, classes)?),
             ModelConfig::RandomForest(_) => {
                 return Err(NetError::Config(
                     "a random forest is no network: it has no weights to train or load".into(),

@@ -37,8 +37,9 @@ const MANTISSA: u32 = (1 << MANTISSA_BITS) - 1;
 /// What the exponent's bits of a 1 hold.
 const BIAS: u32 = 127;
 
+/// From the highest power to the lowest.
 #[inline(always)]
-fn polynomial<const N: usize>(coefficients: [f32; N], x: f32) -> f32 {
+pub(super) fn polynomial<const N: usize>(coefficients: [f32; N], x: f32) -> f32 {
     let mut y = coefficients[0];
     for c in &coefficients[1..] {
         y = y * x + c;

@@ -15,6 +15,7 @@ use super::chunks;
 #[cfg(feature = "cuda")]
 use super::cuda::pointwise;
 use super::element::{Element, host, slice, with_float};
+use super::simd;
 use super::tape;
 
 const NAME: &str = "gelu";
@@ -39,9 +40,11 @@ fn forward<T: Element>(x: &[T]) -> Vec<T> {
     let step = chunks::rows(1);
     let mut y = vec![T::ZERO; x.len()];
     y.par_chunks_mut(step).zip(x.par_chunks(step)).for_each(|(y, x)| {
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = *x * distribution(*x);
-        }
+        simd::dispatch(|| {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = *x * distribution(*x);
+            }
+        });
     });
     y
 }
@@ -50,10 +53,12 @@ fn backward<T: Element>(x: &[T], dy: &[T]) -> Vec<T> {
     let (step, height) = (chunks::rows(1), T::from_f64(1.0 / (2.0 * PI).sqrt()));
     let mut dx = vec![T::ZERO; x.len()];
     dx.par_chunks_mut(step).zip(x.par_chunks(step)).zip(dy.par_chunks(step)).for_each(|((dx, x), dy)| {
-        for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
-            let density = (*x * *x * T::from_f64(-0.5)).exp() * height;
-            *dx = *dy * (distribution(*x) + *x * density);
-        }
+        simd::dispatch(|| {
+            for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
+                let density = (*x * *x * T::from_f64(-0.5)).exp() * height;
+                *dx = *dy * (distribution(*x) + *x * density);
+            }
+        });
     });
     dx
 }

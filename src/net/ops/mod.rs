@@ -17,6 +17,7 @@ mod cross_entropy;
 pub(crate) mod cuda;
 mod dice;
 mod element;
+mod error_function;
 mod exponential;
 mod focal;
 mod follow;

@@ -14,7 +14,7 @@ use crate::net::sampling::Sampling;
 use crate::net::schedule::Schedule;
 use crate::net::{
     BlockKind, ClassWeights, DeepLabConfig, EncoderKind, FpnConfig, LossConfig, MlpConfig, ModelConfig, NetError,
-    OptimizerConfig, Part, UNetConfig,
+    OptimizerConfig, Part, SegFormerConfig, UNetConfig,
 };
 
 /// Trains with interruptions at random steps, each time going on from the checkpoint.
@@ -71,7 +71,7 @@ fn learns_by_every_loss() {
 }
 
 /// One of each kind but the plain U-Net, and one that goes down by a ResNet.
-fn networks() -> [ModelConfig; 5] {
+fn networks() -> [ModelConfig; 6] {
     let (plain, residual) = (BlockKind::Plain, BlockKind::Residual);
     let (blocks, resnet) = (EncoderKind::Blocks, EncoderKind::ResNet18);
     [
@@ -87,6 +87,7 @@ fn networks() -> [ModelConfig; 5] {
             block: residual,
             encoder: blocks,
         }),
+        ModelConfig::SegFormer(SegFormerConfig { width: 8, depth: 2, blocks: 1, heads: 2, ffn: 2, decoder: 8 }),
     ]
 }
 

@@ -192,9 +192,7 @@ impl<'a> Session<'a> {
         let labelled = batch.labelled;
         let step = self.step_number(self.steps_done() + 1);
         let loss = if labelled > 0 {
-            let (bands, labels) = self.feed.tensors(batch)?;
-            let lesson = Lesson { network: self.network, loss: self.loss, bands, labels, labelled };
-            let loss = self.learner.step(&lesson, &step, &mut self.progress)?;
+            let loss = self.learn(batch, &step)?;
             if let Some(average) = &self.average {
                 average.after_step(self.network, self.progress.optimizer_steps)?;
             }
@@ -211,6 +209,14 @@ impl<'a> Session<'a> {
             average.after_epoch(self.network, self.progress.epochs_done + 1)?;
         }
         Ok(loss)
+    }
+
+    /// Learns from a batch that has labels. Returns the loss where it is known yet.
+    fn learn(&mut self, batch: Batch, step: &Step) -> Result<Option<f32>> {
+        let labelled = batch.labelled;
+        let (bands, labels) = self.feed.tensors(batch)?;
+        let lesson = Lesson { network: self.network, loss: self.loss, bands, labels, labelled };
+        self.learner.step(&lesson, step, &mut self.progress)
     }
 
     /// Step `number`, counted from 1.

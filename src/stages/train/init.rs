@@ -91,7 +91,9 @@ pub(super) fn check(stage: &Stage) -> Option<Finding> {
     if !model.has_resnet() {
         let kind = model.kind();
         let help = match model {
-            ModelConfig::Mlp(_) | ModelConfig::RandomForest(_) => "leave `init` out".to_owned(),
+            ModelConfig::Mlp(_) | ModelConfig::SegFormer(_) | ModelConfig::RandomForest(_) => {
+                "leave `init` out".to_owned()
+            }
             _ => format!("add `encoder: resnet18` (or `resnet34`) to `model: {{ kind: {kind} }}`, or leave `init` out"),
         };
         return Some(finding(format!("`init` holds weights of a ResNet, and this `{kind}` has none"), help));

@@ -89,17 +89,51 @@ const DEEPLAB: VariantSpec = VariantSpec {
     doc: "DeepLabv3+ (Chen et al. 2018) over the U-Net's way down, or a ResNet.",
 };
 
+const SEGFORMER: VariantSpec = VariantSpec {
+    kind: "segformer",
+    params: &[
+        param(
+            "width",
+            int(1, 1024),
+            Default::Json("16"),
+            "Channels of the first stage; each stage further has twice as many.",
+        ),
+        param(
+            "depth",
+            int(1, 5),
+            Default::Json("4"),
+            "Stages, each of which halves the image; patches must be a multiple of 2^depth.",
+        ),
+        param("blocks", int(1, 16), Default::Json("2"), "Transformer blocks of a stage."),
+        param(
+            "heads",
+            int(1, 64),
+            Default::Json("1"),
+            "Heads of the first stage's attention; each stage further has twice as many.",
+        ),
+        param(
+            "ffn",
+            int(1, 8),
+            Default::Json("4"),
+            "How many times as many channels the feed-forward part of a block has inside.",
+        ),
+        param("decoder", int(1, 1024), Default::Json("64"), "Channels of every stage in the decoder."),
+    ],
+    doc: "SegFormer (Xie et al. 2021): transformer blocks at several resolutions.",
+};
+
 /// The parameter `model`.
 pub(super) const MODEL: ParamSpec = param(
     "model",
-    ParamType::Variant(&[UNET, MLP, FPN, DEEPLAB, RANDOM_FOREST]),
+    ParamType::Variant(&[UNET, MLP, FPN, DEEPLAB, SEGFORMER, RANDOM_FOREST]),
     Default::Json("{\"kind\":\"unet\"}"),
     "The network, or the forest, which reads no other setting here.",
 );
 
 /// What is wrong with a stage's network.
 pub(super) fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
-    check_size(pipeline, stage).into_iter().chain(check_rates(stage)).chain(check_encoder(stage)).collect()
+    let findings = check_size(pipeline, stage).into_iter().chain(check_rates(stage)).chain(check_heads(stage));
+    findings.chain(check_encoder(stage)).collect()
 }
 
 /// The side of the patches must be a multiple of what the network halves away.
@@ -146,5 +180,21 @@ fn check_rates(stage: &Stage) -> Option<Finding> {
         path: vec!["with".into(), "model".into(), "rates".into()],
         message: format!("deeplabv3plus has three dilated convolutions, and {} rates are given", rates.len()),
         help: Some("for example `rates: [2, 4, 8]`".into()),
+    })
+}
+
+/// A head has an equal part of the channels.
+fn check_heads(stage: &Stage) -> Option<Finding> {
+    let model = stage.with.get("model")?;
+    let (width, heads) = (model.get("width")?.as_u64()?, model.get("heads")?.as_u64()?);
+    let fit = |heads: &u64| width.checked_div(*heads).is_some_and(|part| part * heads == width && part <= 128);
+    let near = (1..=64).filter(fit).min_by_key(|fitting| fitting.abs_diff(heads));
+    (!fit(&heads)).then(|| Finding {
+        path: vec!["with".into(), "model".into(), "heads".into()],
+        message: format!("{heads} heads do not cut {width} channels into equal parts of at most 128"),
+        help: Some(match near {
+            Some(near) => format!("for example `heads: {near}`"),
+            None => "choose a `width` that is a multiple of more numbers".into(),
+        }),
     })
 }

@@ -1,5 +1,6 @@
-//! Convolution on slices. Groups of channels go to [`groups`], dense 3x3 kernels with stride 1 to [`winograd`]; what
-//! follows here is for all others: cache-sized tiles of gathered columns, one matrix product a tile.
+//! Convolution on slices. Groups of channels go to [`groups`], dense 3x3 kernels with stride 1 to [`winograd`], the way back
+//! through kernels that tile the image to [`patches`]; what follows here is for all others: cache-sized tiles of gathered
+//! columns, one matrix product a tile.
 //!
 //! Forward: `y[p, :] = columns(x)[p, :] * W` with `W: [k*k*Ci, Co]`.
 //! Backward: with the columns of the output gradient, gathered once a tile,
@@ -16,6 +17,7 @@ use super::super::simd;
 use super::gather::gather;
 use super::geometry::{Geometry, View};
 use super::groups;
+use super::patches;
 use super::winograd::{self, Finish, Parts};
 
 /// Values in a tile of columns: 256 KiB of f32, a part of a second-level cache.
@@ -118,6 +120,10 @@ pub(super) fn backward<T: Lanes>(g: &Geometry, x: &[T], w: &[T], dy: &[T], want_
     }
     if !want_dx {
         return (None, weight_gradient(g, x, dy));
+    }
+    if patches::fits(g) {
+        let (dx, dw) = patches::backward(g, x, w, dy);
+        return (Some(dx), dw);
     }
     let (ci, depth) = (g.channels, g.back_depth());
     let flipped = flip(g, w);

@@ -7,6 +7,7 @@ mod groups;
 mod joined;
 mod kernel;
 mod op;
+mod patches;
 mod winograd;
 
 pub use geometry::Conv2dConfig;

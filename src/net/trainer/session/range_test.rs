@@ -1,6 +1,6 @@
 //! The steps of a range test.
 
-use super::super::learner::{Lesson, Step};
+use super::super::learner::Step;
 use super::Session;
 use crate::net::batches::{Batch, prefetch};
 use crate::net::range_test::{Losses, RangeTest, RatePoint};
@@ -41,10 +41,8 @@ impl Session<'_> {
     fn loss_at(&mut self, lr: f64, step: usize, batch: Batch) -> Result<f64> {
         let labelled = batch.labelled;
         let step = Step { number: step + 1, per_epoch: self.steps_per_epoch, lr };
-        let (bands, labels) = self.feed.tensors(batch)?;
-        let lesson = Lesson { network: self.network, loss: self.loss, bands, labels, labelled };
         let before = self.progress.loss_sum;
-        self.learner.step(&lesson, &step, &mut self.progress)?;
+        self.learn(batch, &step)?;
         // On a GPU the loss is known once it is waited for.
         self.learner.settle(&step, &mut self.progress)?;
         Ok((self.progress.loss_sum - before) / labelled as f64)
