@@ -70,6 +70,8 @@ def load(path):
     from safetensors.torch import load_file
 
     state = load_file(path)
+    if "encoder.conv1.weight" in state:
+        sys.exit(f"{path}: goes down by a ResNet; tests/golden/net_resnet.py has the modules of such networks")
     residual = "down.0.conv1.weight" in state
     first, head = state["down.0.conv1.weight" if residual else "down.0.0.weight"], state["head.weight"]
     depth = sum(name.startswith("up.") and name.endswith(".weight") for name in state)

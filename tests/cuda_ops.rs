@@ -126,6 +126,7 @@ fn pooling_and_resampling() {
     for shape in SHAPES {
         let x = random(2, &shape);
         check(&format!("max_pool2x2 {shape:?}"), &|v| ops::max_pool2x2(&v[0]), from_ref(&x), 1);
+        check(&format!("max_pool3x3 {shape:?}"), &|v| ops::max_pool3x3(&v[0]), from_ref(&x), 1);
         check(&format!("upsample_nearest2x {shape:?}"), &|v| ops::upsample_nearest2x(&v[0]), from_ref(&x), 1);
         for (size, corners) in [([9, 14], false), ([9, 14], true), ([3, 1], false), ([1, 5], true), ([2, 2], false)] {
             let name = format!("upsample_bilinear {shape:?} to {size:?}, corners {corners}");
@@ -145,12 +146,15 @@ fn the_first_of_equal_maxima_gets_the_gradient_and_a_nan_is_the_maximum() {
         values[i] = f32::NAN;
     }
     let x = Tensor::from_vec(values, (1, 5, 7, 8), &Device::Cpu).unwrap();
-    let pull = random(4, &[1, 2, 3, 8]);
-    let pool: Network<'_> = &|v| ops::max_pool2x2(&v[0]);
-    let expected = run(pool, from_ref(&x), Some(&pull));
-    let found = run(pool, &[x.to_device(&gpu.device()).unwrap()], Some(&pull.to_device(&gpu.device()).unwrap()));
-    for (found, expected) in found.iter().zip(&expected) {
-        assert_eq!(bits(found), bits(expected));
+    let pools: [(Network<'_>, [usize; 4]); 2] =
+        [(&|v| ops::max_pool2x2(&v[0]), [1, 2, 3, 8]), (&|v| ops::max_pool3x3(&v[0]), [1, 3, 4, 8])];
+    for (pool, out) in pools {
+        let pull = random(4, &out);
+        let expected = run(pool, from_ref(&x), Some(&pull));
+        let found = run(pool, &[x.to_device(&gpu.device()).unwrap()], Some(&pull.to_device(&gpu.device()).unwrap()));
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(bits(found), bits(expected));
+        }
     }
 }
 
@@ -325,9 +329,10 @@ fn values_that_are_not_aligned() {
             values.narrow(0, 1, 2 * 5 * 6 * 16).unwrap().reshape(&shape).unwrap()
         };
         let (cpu, on_gpu) = (image(&Device::Cpu, DType::F32), image(&gpu.device(), dtype));
-        let operators: [Network<'_>; 8] = [
+        let operators: [Network<'_>; 9] = [
             &|v| ops::gelu(&v[0]),
             &|v| ops::max_pool2x2(&v[0]),
+            &|v| ops::max_pool3x3(&v[0]),
             &|v| ops::upsample_nearest2x(&v[0]),
             &|v| ops::upsample_bilinear(&v[0], 7, 9, false),
             &|v| ops::concat_channels(&v[0], &v[0]),

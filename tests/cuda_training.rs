@@ -14,8 +14,8 @@ use s2pipe::net::rng::Rng;
 use s2pipe::net::sampling::Sampling;
 use s2pipe::net::schedule::Schedule;
 use s2pipe::net::{
-    ClassWeights, Compute, GpuUse, IGNORE, LossConfig, ModelConfig, NetError, OptimizerConfig, Part, PatchSource,
-    Result, SegFormerConfig, TrainConfig, TrainHooks, Trained, UNetConfig, train_on, weights,
+    ClassWeights, Compute, EncoderKind, GpuUse, IGNORE, LossConfig, ModelConfig, NetError, OptimizerConfig, Part,
+    PatchSource, Result, SegFormerConfig, TrainConfig, TrainHooks, Trained, UNetConfig, train_on, weights,
 };
 
 mod cuda_device;
@@ -128,10 +128,12 @@ fn other_recipes_are_those_of_the_cpu_too() {
     let averaged = TrainConfig { ema: Some(AverageConfig { decay: 0.9 }), epochs: 1, ..config() };
     let sgd = TrainConfig { optimizer: OptimizerConfig::Sgd(SgdConfig::with_lr(0.05)), ..averaged.clone() };
     let sum = TrainConfig { loss: serde_json::from_str(sum).unwrap(), ..averaged.clone() };
+    let resnet = UNetConfig { encoder: EncoderKind::ResNet18, ..UNetConfig::new(8, 2) };
+    let resnet = TrainConfig { model: ModelConfig::UNet(resnet), ..sgd.clone() };
     // By gradient descent: AdamW would make whole steps of the rounding that is the gradient of the keys' bias.
     let model = SegFormerConfig { width: 8, depth: 2, blocks: 1, heads: 2, ffn: 2, decoder: 8 };
     let attention = TrainConfig { model: ModelConfig::SegFormer(model), ..sgd.clone() };
-    for config in [averaged, sgd, sum, attention] {
+    for config in [averaged, sgd, sum, resnet, attention] {
         let Some(gpu) = compute(F32) else { return };
         let (here, there) = (trained(&Compute::Cpu, &config), trained(&gpu, &config));
         let apart = distance(&there, &here);

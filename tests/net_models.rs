@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 use golden_kit::{Net, check_net, fill, values};
 use s2pipe::net::{
-    BlockKind, DeepLabConfig, FpnConfig, MlpConfig, Mode, Model, ModelConfig, NetError, SegFormerConfig, UNetConfig,
-    weights,
+    BlockKind, DeepLabConfig, EncoderKind, FpnConfig, MlpConfig, Mode, Model, ModelConfig, NetError, SegFormerConfig,
+    UNetConfig, weights,
 };
 
 fn unet(width: usize, depth: usize, block: BlockKind) -> ModelConfig {
-    ModelConfig::UNet(UNetConfig { width, depth, block })
+    ModelConfig::UNet(UNetConfig { width, depth, block, encoder: EncoderKind::Blocks })
 }
 
 fn mlp(width: usize, depth: usize) -> ModelConfig {
@@ -22,11 +22,15 @@ fn mlp(width: usize, depth: usize) -> ModelConfig {
 }
 
 fn fpn(width: usize, depth: usize, pyramid: usize, block: BlockKind) -> ModelConfig {
-    ModelConfig::Fpn(FpnConfig { width, depth, pyramid, block })
+    ModelConfig::Fpn(FpnConfig { width, depth, pyramid, block, encoder: EncoderKind::Blocks })
 }
 
 fn deeplab([width, depth, aspp]: [usize; 3], rates: [usize; 3], block: BlockKind) -> ModelConfig {
-    ModelConfig::DeepLab(DeepLabConfig { width, depth, rates, aspp, block })
+    ModelConfig::DeepLab(DeepLabConfig { width, depth, rates, aspp, block, encoder: EncoderKind::Blocks })
+}
+
+fn resnet(width: usize, depth: usize) -> ModelConfig {
+    ModelConfig::UNet(UNetConfig { encoder: EncoderKind::ResNet18, ..UNetConfig::new(width, depth) })
 }
 
 fn segformer([width, depth, blocks]: [usize; 3], [heads, ffn, decoder]: [usize; 3]) -> ModelConfig {
@@ -34,8 +38,9 @@ fn segformer([width, depth, blocks]: [usize; 3], [heads, ffn, decoder]: [usize; 
 }
 
 /// One of each.
-fn all() -> [ModelConfig; 7] {
+fn all() -> [ModelConfig; 8] {
     [
+        resnet(3, 3),
         unet(3, 2, BlockKind::Plain),
         unet(3, 2, BlockKind::Residual),
         mlp(7, 2),

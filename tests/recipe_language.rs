@@ -27,7 +27,10 @@ fn with(settings: &str) -> Map<String, Value> {
 }
 
 fn config(settings: &str) -> TrainConfig {
-    let mut with = Value::Object(with(settings));
+    let mut with = with(settings);
+    // A file, which a task is given as an input.
+    with.remove("init");
+    let mut with = Value::Object(with);
     (with["classes"], with["seed"]) = (json!(6), json!(1));
     serde_json::from_value(with).unwrap()
 }

@@ -38,7 +38,7 @@ fn the_guide_s_examples_are_good_pipelines() {
             check(&format!("{fragment}stages:\n  a: {{ uses: shell, with: {{ run: ls }} }}\n"), &[]);
         }
     }
-    assert_eq!(fragments, 22);
+    assert_eq!(fragments, 23);
 }
 
 #[test]

@@ -80,6 +80,12 @@ impl ConvNorm {
         })
     }
 
+    /// Only every `stride`-th pixel of the result along both axes, beginning with the first.
+    pub(super) fn strided(mut self, stride: usize) -> Self {
+        self.config.stride = stride;
+        self
+    }
+
     /// With fixed statistics normalisation is a scale and a shift a channel: they go into the convolution.
     fn folded(&self) -> CandleResult<(Tensor, Tensor)> {
         #[cfg(feature = "cuda")]
@@ -110,6 +116,11 @@ impl ConvNormRelu {
     /// As [`ConvNorm::new`].
     pub(super) fn new(r: &mut Registry, names: (&str, &str), kernel: usize, ci: usize, co: usize) -> Result<Self> {
         Ok(Self(ConvNorm::new(r, names, kernel, ci, co)?))
+    }
+
+    /// As [`ConvNorm::strided`].
+    pub(super) fn strided(self, stride: usize) -> Self {
+        Self(self.0.strided(stride))
     }
 
     /// The kernel's taps `dilation` pixels apart.

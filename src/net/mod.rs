@@ -11,6 +11,7 @@ mod confusion;
 mod device;
 pub mod forest;
 pub mod history;
+pub mod init;
 pub mod layers;
 pub mod loss;
 pub mod models;
@@ -33,8 +34,11 @@ pub use config::TrainConfig;
 pub use device::{Compute, GpuUse, Wanted, describe_gpus};
 pub use forest::{Forest, ForestConfig};
 pub use history::{Ended, EpochRecord, History, HoldoutScore};
+pub use init::{InitReport, init};
 pub use loss::{Criterion, CrossEntropy, LossConfig};
-pub use models::{BlockKind, DeepLabConfig, FpnConfig, MlpConfig, Model, ModelConfig, SegFormerConfig, UNetConfig};
+pub use models::{
+    BlockKind, DeepLabConfig, EncoderKind, FpnConfig, MlpConfig, Model, ModelConfig, SegFormerConfig, UNetConfig,
+};
 pub use ops::Buffers;
 #[cfg(feature = "cuda")]
 pub use ops::{DeviceError, GpuInfo, gpus};
@@ -43,5 +47,5 @@ pub use predict::{Augment, PredictHooks, PredictOptions, SceneSource, predict_sc
 pub use range_test::{RangeTest, RatePoint, Suggestion, suggest};
 pub use segmenter::Segmenter;
 pub use source::{Part, PatchSource, Place};
-pub use trainer::{TrainHooks, Trained, range_test, train, train_on};
+pub use trainer::{TrainHooks, Trained, draw, range_test, train, train_from, train_on};
 pub use types::{IGNORE, Mode, NetError, Result};

@@ -41,7 +41,7 @@ impl Block {
     pub(super) fn new(kind: BlockKind, r: &mut Registry, name: &str, ci: usize, co: usize) -> Result<Self> {
         Ok(match kind {
             BlockKind::Plain => Self::Plain(Plain::new(r, name, ci, co)?),
-            BlockKind::Residual => Self::Residual(Residual::new(r, name, ci, co)?),
+            BlockKind::Residual => Self::Residual(Residual::new(r, name, ci, co, 1)?),
         })
     }
 
@@ -102,14 +102,18 @@ pub(super) struct Residual {
 }
 
 impl Residual {
-    fn new(r: &mut Registry, name: &str, ci: usize, co: usize) -> Result<Self> {
+    /// Of every `stride`-th pixel along both axes.
+    pub(super) fn new(r: &mut Registry, name: &str, ci: usize, co: usize, stride: usize) -> Result<Self> {
         // The names are those of torchvision's `BasicBlock`.
         let named = |part: &str| format!("{name}.{part}");
-        let first = ConvNormRelu::new(r, (&named("conv1"), &named("bn1")), 3, ci, co)?;
+        let first = ConvNormRelu::new(r, (&named("conv1"), &named("bn1")), 3, ci, co)?.strided(stride);
         let second = ConvNorm::new(r, (&named("conv2"), &named("bn2")), 3, co, co)?;
-        let around = match ci == co {
+        let around = match ci == co && stride == 1 {
             true => None,
-            false => Some(ConvNorm::new(r, (&named("downsample.0"), &named("downsample.1")), 1, ci, co)?),
+            false => {
+                let names = (&*named("downsample.0"), &*named("downsample.1"));
+                Some(ConvNorm::new(r, names, 1, ci, co)?.strided(stride))
+            }
         };
         Ok(Self { first, second, around })
     }

@@ -62,6 +62,17 @@ impl ModelConfig {
         }
     }
 
+    /// Whether the network goes down by a ResNet, whose weights may come from elsewhere.
+    #[must_use]
+    pub fn has_resnet(&self) -> bool {
+        match self {
+            Self::UNet(config) => !config.encoder.is_blocks(),
+            Self::Fpn(config) => !config.encoder.is_blocks(),
+            Self::DeepLab(config) => !config.encoder.is_blocks(),
+            Self::Mlp(_) | Self::SegFormer(_) | Self::RandomForest(_) => false,
+        }
+    }
+
     /// Refuses sizes that make no network.
     ///
     /// # Errors

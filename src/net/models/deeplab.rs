@@ -1,9 +1,10 @@
 //! DeepLabv3+ (Chen et al. 2018), made small: dilated convolutions at several rates over the coarsest features, and a decoder
 //! that sees the finest ones.
 //!
-//! The way down is that of the U-Net, not an Xception or a ResNet, and so the rates are taps on its coarsest level. The
-//! decoder works at full resolution and not at a quarter of it. There is no dropout. The branch that sees the image as a
-//! whole has a bias in place of batch normalisation: with one value an image, the statistics of a batch say little.
+//! The way down is that of the U-Net or a ResNet that halves to its end, not one that dilates instead, and so the rates are
+//! taps on its coarsest level. The decoder works at full resolution and not at a quarter of it. There is no dropout. The
+//! branch that sees the image as a whole has a bias in place of batch normalisation: with one value an image, the statistics
+//! of a batch say little.
 
 use candle_core::{Result as CandleResult, Tensor};
 use candle_nn::ModuleT;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Network;
 use super::block::{BlockKind, Plain};
 use super::config::check_range;
-use super::encoder::{Encoder, channels};
+use super::encoder::{Encoder, EncoderKind, WayDown};
 use super::parameters::Registry;
 use crate::net::layers::{Conv2d, ConvNormRelu};
 use crate::net::ops;
@@ -22,9 +23,10 @@ use crate::net::types::Result;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeepLabConfig {
-    /// Channels of the first level of the way down; each level below has twice as many. The decoder has twice as many too.
+    /// Channels of the first level of the way down; each level below has twice as many. Of a ResNet: of its first
+    /// convolution. The decoder has twice as many as the finest level.
     pub width: usize,
-    /// Number of poolings. Images must be multiples of `2^depth` on both sides.
+    /// Number of halvings. Images must be multiples of `2^depth` on both sides.
     pub depth: usize,
     /// Pixels of the coarsest level between the taps of each dilated convolution.
     pub rates: [usize; 3],
@@ -33,21 +35,28 @@ pub struct DeepLabConfig {
     /// What a level of the way down does.
     #[serde(default, skip_serializing_if = "BlockKind::is_plain")]
     pub block: BlockKind,
+    /// What the way down is made of.
+    #[serde(default, skip_serializing_if = "EncoderKind::is_blocks")]
+    pub encoder: EncoderKind,
 }
 
 impl DeepLabConfig {
+    fn way_down(&self) -> WayDown {
+        let Self { width, depth, block, encoder, .. } = *self;
+        WayDown { encoder, block, width, depth }
+    }
+
     /// Refuses sizes that make no network.
     pub(super) fn check(&self) -> Result<()> {
         const KIND: &str = "deeplabv3plus";
-        check_range(KIND, "width", self.width, 1..=1024)?;
-        check_range(KIND, "depth", self.depth, 1..=8)?;
+        self.way_down().check(KIND)?;
         check_range(KIND, "aspp", self.aspp, 1..=1024)?;
         self.rates.iter().try_for_each(|rate| check_range(KIND, "a rate", *rate, 1..=64))
     }
 
     /// What both sides of an image must be a multiple of.
     pub(super) fn multiple(&self) -> usize {
-        1 << self.depth
+        self.way_down().multiple()
     }
 }
 
@@ -102,13 +111,15 @@ pub(super) struct DeepLab {
 
 impl DeepLab {
     pub(super) fn new(config: &DeepLabConfig, r: &mut Registry, bands: usize, classes: usize) -> Result<Self> {
-        let (width, channels) = (config.width, channels(config.width, config.depth));
+        let way = config.way_down();
+        let channels = way.channels();
+        let fine = channels[0];
         Ok(Self {
-            down: Encoder::new(config.block, r, bands, &channels)?,
+            down: Encoder::new(&way, r, bands)?,
             aspp: Aspp::new(config, r, channels[config.depth])?,
-            low: ConvNormRelu::new(r, ("low.0", "low.1"), 1, width, width)?,
-            decode: Plain::new(r, "decode", width + config.aspp, 2 * width)?,
-            head: Conv2d::new(r, "head", 1, 2 * width, classes)?,
+            low: ConvNormRelu::new(r, ("low.0", "low.1"), 1, fine, fine)?,
+            decode: Plain::new(r, "decode", fine + config.aspp, 2 * fine)?,
+            head: Conv2d::new(r, "head", 1, 2 * fine, classes)?,
         })
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Network;
 use super::block::BlockKind;
 use super::config::check_range;
-use super::encoder::{Encoder, channels};
+use super::encoder::{Encoder, EncoderKind, WayDown};
 use super::parameters::Registry;
 use crate::net::layers::{Conv2d, ConvNormRelu};
 use crate::net::ops;
@@ -22,28 +22,36 @@ use crate::net::types::Result;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FpnConfig {
-    /// Channels of the first level of the way down; each level below has twice as many.
+    /// Channels of the first level of the way down; each level below has twice as many. Of a ResNet: of its first
+    /// convolution.
     pub width: usize,
-    /// Number of poolings. Images must be multiples of `2^depth` on both sides.
+    /// Number of halvings. Images must be multiples of `2^depth` on both sides.
     pub depth: usize,
     /// Channels of every level of the pyramid.
     pub pyramid: usize,
     /// What a level of the way down does.
     #[serde(default, skip_serializing_if = "BlockKind::is_plain")]
     pub block: BlockKind,
+    /// What the way down is made of.
+    #[serde(default, skip_serializing_if = "EncoderKind::is_blocks")]
+    pub encoder: EncoderKind,
 }
 
 impl FpnConfig {
+    fn way_down(&self) -> WayDown {
+        let Self { width, depth, block, encoder, .. } = *self;
+        WayDown { encoder, block, width, depth }
+    }
+
     /// Refuses sizes that make no network.
     pub(super) fn check(&self) -> Result<()> {
-        check_range("fpn", "width", self.width, 1..=1024)?;
-        check_range("fpn", "depth", self.depth, 1..=8)?;
+        self.way_down().check("fpn")?;
         check_range("fpn", "pyramid", self.pyramid, 1..=1024)
     }
 
     /// What both sides of an image must be a multiple of.
     pub(super) fn multiple(&self) -> usize {
-        1 << self.depth
+        self.way_down().multiple()
     }
 }
 
@@ -74,8 +82,9 @@ pub(super) struct Fpn {
 
 impl Fpn {
     pub(super) fn new(config: &FpnConfig, r: &mut Registry, bands: usize, classes: usize) -> Result<Self> {
-        let channels = channels(config.width, config.depth);
-        let down = Encoder::new(config.block, r, bands, &channels)?;
+        let way = config.way_down();
+        let down = Encoder::new(&way, r, bands)?;
+        let channels = way.channels();
         let levels = channels.iter().enumerate().map(|(level, ci)| Level::new(r, level, *ci, config.pyramid));
         let pyramid = levels.collect::<Result<_>>()?;
         Ok(Self { down, pyramid, head: Conv2d::new(r, "head", 1, config.pyramid, classes)? })

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Network;
 use super::block::{Block, BlockKind};
-use super::config::check_range;
-use super::encoder::{Encoder, channels};
+use super::encoder::{Encoder, EncoderKind, WayDown};
 use super::parameters::Registry;
 use crate::net::layers::{Conv2d, ConvTranspose2x2};
 use crate::net::types::Result;
@@ -16,31 +15,38 @@ use crate::net::types::Result;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UNetConfig {
-    /// Channels of the first level; each level below has twice as many.
+    /// Channels of the first level; each level below has twice as many. Of a ResNet: of its first convolution.
     pub width: usize,
-    /// Number of poolings. Images must be multiples of `2^depth` on both sides.
+    /// Number of halvings. Images must be multiples of `2^depth` on both sides.
     pub depth: usize,
     /// What a level does.
     #[serde(default, skip_serializing_if = "BlockKind::is_plain")]
     pub block: BlockKind,
+    /// What the way down is made of.
+    #[serde(default, skip_serializing_if = "EncoderKind::is_blocks")]
+    pub encoder: EncoderKind,
 }
 
 impl UNetConfig {
     /// With plain blocks.
     #[must_use]
     pub const fn new(width: usize, depth: usize) -> Self {
-        Self { width, depth, block: BlockKind::Plain }
+        Self { width, depth, block: BlockKind::Plain, encoder: EncoderKind::Blocks }
+    }
+
+    fn way_down(&self) -> WayDown {
+        let Self { width, depth, block, encoder } = *self;
+        WayDown { encoder, block, width, depth }
     }
 
     /// Refuses sizes that make no network.
     pub(super) fn check(&self) -> Result<()> {
-        check_range("unet", "width", self.width, 1..=1024)?;
-        check_range("unet", "depth", self.depth, 1..=8)
+        self.way_down().check("unet")
     }
 
     /// What both sides of an image must be a multiple of.
     pub(super) fn multiple(&self) -> usize {
-        1 << self.depth
+        self.way_down().multiple()
     }
 }
 
@@ -55,15 +61,18 @@ pub(super) struct UNet {
 
 impl UNet {
     pub(super) fn new(config: &UNetConfig, r: &mut Registry, bands: usize, classes: usize) -> Result<Self> {
-        let channels = channels(config.width, config.depth);
-        let down = Encoder::new(config.block, r, bands, &channels)?;
-        let levels: Vec<usize> = (0..config.depth).rev().map(|level| channels[level]).collect();
-        let up = levels.iter().enumerate().map(|(i, c)| ConvTranspose2x2::new(r, &format!("up.{i}"), 2 * c, *c));
+        let way = config.way_down();
+        let down = Encoder::new(&way, r, bands)?;
+        let channels = way.channels();
+        // From coarse to fine: the channels that come up, and those that are beside them.
+        let levels: Vec<(usize, usize)> = channels.windows(2).rev().map(|pair| (pair[1], pair[0])).collect();
+        let up = levels.iter().enumerate();
+        let up = up.map(|(i, (below, c))| ConvTranspose2x2::new(r, &format!("up.{i}"), *below, *c));
         let up = up.collect::<Result<_>>()?;
-        let merge =
-            levels.iter().enumerate().map(|(i, c)| Block::new(config.block, r, &format!("merge.{i}"), 2 * c, *c));
+        let merge = levels.iter().enumerate();
+        let merge = merge.map(|(i, (_, c))| Block::new(config.block, r, &format!("merge.{i}"), 2 * c, *c));
         let merge = merge.collect::<Result<_>>()?;
-        Ok(Self { down, up, merge, head: Conv2d::new(r, "head", 1, config.width, classes)? })
+        Ok(Self { down, up, merge, head: Conv2d::new(r, "head", 1, channels[0], classes)? })
     }
 }
 

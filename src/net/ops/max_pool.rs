@@ -55,7 +55,7 @@ impl Geometry {
 
 /// True where `b` takes the maximum from an earlier `a`.
 #[inline(always)]
-fn beats<T: Element>(b: T, a: T) -> bool {
+pub(super) fn beats<T: Element>(b: T, a: T) -> bool {
     #[expect(clippy::eq_op, reason = "the test for NaN that both float types have")]
     let nan = b != b && a == a;
     b > a || nan

@@ -28,7 +28,7 @@ use super::models::Model;
 use super::ops::Buffers;
 use super::range_test::{RangeTest, RatePoint};
 use super::source::PatchSource;
-use super::{Ended, Result};
+use super::{Ended, NetError, Result};
 
 /// A trained model.
 #[derive(Debug)]
@@ -66,22 +66,47 @@ pub fn train_on(
     source: &dyn PatchSource,
     hooks: &TrainHooks<'_>,
 ) -> Result<Trained> {
-    let (model, loss) = begin(compute, config, source)?;
+    train_from(compute, config, draw(config, source)?, source, hooks)
+}
+
+/// A model as [`train`] begins with it: for this configuration and these data, drawn by the configuration's seed.
+///
+/// # Errors
+/// [`NetError::Config`](super::NetError::Config) when the configuration does not fit the data.
+pub fn draw(config: &TrainConfig, source: &dyn PatchSource) -> Result<Model> {
+    config.check(source)?;
+    Model::new(&config.model, source.bands(), config.classes, config.seed)
+}
+
+/// As [`train_on`], from the weights of `model`, which was made by [`draw`] and may since have been given others, such as by
+/// [`init`](super::init::init). Where there is a checkpoint, training goes on from that and not from them.
+///
+/// # Errors
+/// As [`train_on`].
+pub fn train_from(
+    compute: &Compute,
+    config: &TrainConfig,
+    model: Model,
+    source: &dyn PatchSource,
+    hooks: &TrainHooks<'_>,
+) -> Result<Trained> {
+    let (model, loss) = begin(compute, config, model, source)?;
     let history = Session::new(config, compute, (&model, loss.as_ref()), source, hooks)?.run()?;
     let cut_short = history.ended == Ended::Deadline;
     let model = if matches!(compute, Compute::Cpu) { model } else { model.on(&Device::Cpu)? };
     Ok(Trained { model, best_epoch: history.best_epoch, history, cut_short })
 }
 
-/// Trains anew at rates that rise from step to step, to see which of them suit the task: the loss of each step. `config` says
-/// everything else but for how long; its own rate and schedule are not used, and neither are averages nor the hold-out.
+/// Trains a model that was made by [`draw`], and may have been given other weights since, at rates that rise from step to
+/// step, to see which of them suit the task: the loss of each step. `config` says everything else but for how long; its own
+/// rate and schedule are not used, and neither are averages nor the hold-out.
 ///
 /// # Errors
 /// As [`train_on`], but for losses and gradients that are not finite, which end the test.
 pub fn range_test(
     compute: &Compute,
     config: &TrainConfig,
-    test: RangeTest,
+    (model, test): (Model, RangeTest),
     source: &dyn PatchSource,
     hooks: &TrainHooks<'_>,
 ) -> Result<Vec<RatePoint>> {
@@ -94,15 +119,26 @@ pub fn range_test(
         patience: None,
         ..config.clone()
     };
-    let (model, loss) = begin(compute, &config, source)?;
+    let (model, loss) = begin(compute, &config, model, source)?;
     Session::new(&config, compute, (&model, loss.as_ref()), source, hooks)?.rates(test)
 }
 
-/// A new model where `compute` says, and the loss, of a configuration that fits the data.
-fn begin(compute: &Compute, config: &TrainConfig, source: &dyn PatchSource) -> Result<(Model, Box<dyn Criterion>)> {
+/// The model where `compute` says, and the loss, of a configuration that fits the data and the model.
+fn begin(
+    compute: &Compute,
+    config: &TrainConfig,
+    model: Model,
+    source: &dyn PatchSource,
+) -> Result<(Model, Box<dyn Criterion>)> {
     config.check(source)?;
+    let made_for = (*model.config(), model.bands(), model.classes());
+    if made_for != (config.model, source.bands(), config.classes) {
+        return Err(NetError::Config(format!(
+            "the model was made for {made_for:?} (network, bands, classes), and training is of {:?}",
+            (config.model, source.bands(), config.classes)
+        )));
+    }
     Buffers::keep();
-    let drawn = Model::new(&config.model, source.bands(), config.classes, config.seed)?;
-    let model = if matches!(compute, Compute::Cpu) { drawn } else { drawn.on(&compute.device())? };
+    let model = if matches!(compute, Compute::Cpu) { model } else { model.on(&compute.device())? };
     Ok((model, config.loss.criterion(&source.class_pixels())?))
 }

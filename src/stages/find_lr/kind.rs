@@ -103,6 +103,7 @@ impl StageKind for FindLr {
         let With { of, from, to, steps } = read_with(&context.stage.with)?;
         let Some(train) = context.pipeline.stage(&of) else { return Err(expand_error(unknown(&of))) };
         let params = Params { of, test: RangeTest { from, to, steps }, train: of_a_step(&train.with, to) };
+        let patches = context.items("patches").iter().map(|i| (i.name.clone(), i.from.clone()));
         let made = |output: &str| Origin::Task {
             stage: context.stage.name.clone(),
             task: String::new(),
@@ -115,7 +116,7 @@ impl StageKind for FindLr {
                 params: to_json(&params),
                 seed: Some(context.pipeline.seed),
                 classes: Some(codes_json(classes_of(context)?)),
-                inputs: context.items("patches").iter().map(|i| (i.name.clone(), i.from.clone())).collect(),
+                inputs: patches.chain(train::init_input(train)).collect(),
                 outputs: files.map(|(name, path)| OutputDecl { name: name.into(), path: path.into() }).to_vec(),
                 cores: Cores::All,
             }],
@@ -135,7 +136,9 @@ impl StageKind for FindLr {
             cancelled: &|| task.cancel.is_cancelled(),
             ..TrainHooks::quiet(task.checkpoint_dir)
         };
-        let steps = range_test(&train::compute(&config, task)?, &config, test, &source, &hooks)
+        // A rate that suits weights from elsewhere is another than one that suits random ones.
+        let (model, _) = train::begin(&config, &source, task)?;
+        let steps = range_test(&train::compute(&config, task)?, &config, (model, test), &source, &hooks)
             .map_err(train::training_failure)?;
         let report = RatesReport::new(of, (config.batch.patches(), config.lr_factor()), steps);
         task.progress.progress(Progress::Message(report.advice()));

@@ -10,14 +10,14 @@ use super::card::{MODEL_CARD_FILE, MODEL_FILE, ModelCard};
 use super::params::PARAMS;
 use super::record::record;
 use super::source::TilePatches;
-use super::{augment, forest, losses, models};
+use super::{augment, forest, init, losses, models};
 use crate::engine::{
     Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress, StageError, StageKind,
     TaskContext, TaskPlan,
 };
 use crate::net::PatchSource;
 use crate::net::{
-    Compute, EpochRecord, GpuUse, ModelConfig, NetError, TrainConfig, TrainHooks, Trained, train_on, weights,
+    Compute, EpochRecord, GpuUse, Model, ModelConfig, NetError, TrainConfig, TrainHooks, Trained, train_from, weights,
 };
 use crate::spec::{Artefact, Finding, InputSpec, KindSpec, OutputSpec, Pipeline, Stage};
 use crate::stages::device::{open_compute, task_failure};
@@ -52,6 +52,7 @@ static SPEC: KindSpec = KindSpec {
             when: None,
             doc: "`history.json`: losses and hold-out scores by epoch.",
         },
+        init::OUTPUT,
     ],
     free_outputs: false,
     joins: false,
@@ -75,22 +76,25 @@ impl StageKind for Train {
             output: output.into(),
         };
         let single = |output: &str| vec![Item::new("", from(output))];
+        let init = init::output(context.stage);
+        let mut outputs = vec![
+            OutputDecl { name: "model".into(), path: "model".into() },
+            OutputDecl { name: "history".into(), path: "history.json".into() },
+        ];
+        outputs.extend(init.iter().map(|(declared, _)| declared.clone()));
+        let patches = context.items("patches").iter().map(|i| (i.name.clone(), i.from.clone()));
         let task = TaskPlan {
             name: String::new(),
             params: record(&forest::only_what_is_read(&context.stage.with)),
             seed: Some(context.pipeline.seed),
             classes: Some(codes_json(classes_of(context)?)),
-            inputs: context.items("patches").iter().map(|i| (i.name.clone(), i.from.clone())).collect(),
-            outputs: vec![
-                OutputDecl { name: "model".into(), path: "model".into() },
-                OutputDecl { name: "history".into(), path: "history.json".into() },
-            ],
+            inputs: patches.chain(init::input(context.stage)).collect(),
+            outputs,
             cores: Cores::All,
         };
-        Ok(Expansion {
-            tasks: vec![task],
-            outputs: [("model".to_owned(), single("model")), ("history".to_owned(), single("history"))].into(),
-        })
+        let made = [("model".to_owned(), single("model")), ("history".to_owned(), single("history"))];
+        let made = made.into_iter().chain(init.map(|(declared, items)| (declared.name, items)));
+        Ok(Expansion { tasks: vec![task], outputs: made.collect() })
     }
 
     fn run(&self, task: &TaskContext<'_>) -> Result<Outcome, StageError> {
@@ -104,7 +108,8 @@ impl StageKind for Train {
         let config = config(task.params, index.codes.len(), seed)?;
         let mut card = ModelCard::new(config.model, seed, &index, &tiles);
         let source = TilePatches::new(index, tiles);
-        let trained = run_training(&config, &source, task)?;
+        let (model, begun_with) = init::begin(&config, &source, task)?;
+        let trained = run_training(&config, model, &source, task)?;
         if trained.best_epoch == 0 {
             return Err(StageError::with_help(
                 "the budget left no time for even one epoch",
@@ -114,6 +119,9 @@ impl StageKind for Train {
         card.take_score(&trained.history, task.scores);
         write_model(&task.output("model")?, &trained, &card)?;
         trained.history.save(&task.output("history")?).map_err(|e| StageError::failed(e.to_string()))?;
+        if let Some(report) = begun_with {
+            init::write(&task.output(init::NAME)?, report)?;
+        }
         Ok(if trained.cut_short { Outcome::CutShort } else { Outcome::Complete })
     }
 }
@@ -154,7 +162,12 @@ fn open_tiles(index: &PatchIndex, task: &TaskContext<'_>) -> Result<Vec<TileRead
 /// Longest time between two checkpoints: what a crash costs at most.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
-fn run_training(config: &TrainConfig, source: &TilePatches, task: &TaskContext<'_>) -> Result<Trained, StageError> {
+fn run_training(
+    config: &TrainConfig,
+    model: Model,
+    source: &TilePatches,
+    task: &TaskContext<'_>,
+) -> Result<Trained, StageError> {
     let epochs = config.epochs as u64;
     let last = std::cell::RefCell::new(String::new());
     let on_epoch = |epoch: &EpochRecord| {
@@ -176,7 +189,7 @@ fn run_training(config: &TrainConfig, source: &TilePatches, task: &TaskContext<'
         checkpoint_every: CHECKPOINT_EVERY,
     };
     let compute = compute(config, task)?;
-    train_on(&compute, config, source, &hooks).map_err(|error| match error {
+    train_from(&compute, config, model, source, &hooks).map_err(|error| match error {
         NetError::Diverged { .. } | NetError::GradientDiverged { .. } => StageError::with_help(
             error.to_string(),
             format!("lower `optimizer.lr` (it is {}) or set `clip: 1.0`", task.params["optimizer"]["lr"]),
@@ -205,6 +218,7 @@ fn write_model(dir: &Path, trained: &Trained, card: &ModelCard) -> Result<(), St
 fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
     let mut findings = losses::check(stage);
     findings.extend(models::check(pipeline, stage));
+    findings.extend(init::check(stage));
     findings.extend(check_betas(stage));
     findings.extend(augment::check(stage));
     findings.extend(check_averages(stage));

@@ -3,6 +3,7 @@
 mod augment;
 mod card;
 mod forest;
+mod init;
 mod kind;
 mod losses;
 mod models;
@@ -14,6 +15,8 @@ mod unheeded;
 pub(in crate::stages) use card::Normalisation;
 pub use card::{MODEL_CARD_FILE, MODEL_CARD_VERSION, MODEL_FILE, ModelCard};
 pub(in crate::stages) use forest::is_forest;
+pub use init::{INIT_VERSION, InitDocument};
+pub(in crate::stages) use init::{begin, input as init_input};
 pub use kind::Train;
 pub(in crate::stages) use kind::{compute, prepare, training_failure};
 pub(in crate::stages) use record::record;

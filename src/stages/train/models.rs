@@ -9,7 +9,7 @@ const WIDTH: ParamSpec = param(
     "width",
     int(1, 1024),
     Default::Json("16"),
-    "Channels of the first level; each level down has twice as many.",
+    "Channels of the first level; each level down has twice as many. Of a ResNet: of its first convolution, 64 in the paper.",
 );
 
 const fn depth(default: &'static str) -> ParamSpec {
@@ -32,9 +32,21 @@ const BLOCK: ParamSpec = param(
 /// The block that changes nothing: in no record.
 pub(super) const PLAIN: &str = "plain";
 
+/// Absent as [`BLOCK`] is.
+const ENCODER: ParamSpec = param(
+    "encoder",
+    ParamType::Choice(&[BLOCKS, "resnet18", "resnet34"]),
+    Default::Absent,
+    "What the way down is made of: blocks, as when left out, or a ResNet (He et al. 2016), which may begin with weights of \
+     its own (`init`).",
+);
+
+/// The encoder that changes nothing: in no record.
+pub(super) const BLOCKS: &str = "blocks";
+
 const UNET: VariantSpec = VariantSpec {
     kind: "unet",
-    params: &[WIDTH, depth("4"), BLOCK],
+    params: &[WIDTH, depth("4"), BLOCK, ENCODER],
     doc: "U-Net (Ronneberger et al. 2015) with batch normalisation.",
 };
 
@@ -54,6 +66,7 @@ const FPN: VariantSpec = VariantSpec {
         depth("4"),
         param("pyramid", int(1, 1024), Default::Json("32"), "Channels of every level of the pyramid."),
         BLOCK,
+        ENCODER,
     ],
     doc: "Feature pyramid network (Kirillov et al. 2019), down to the full resolution.",
 };
@@ -71,8 +84,9 @@ const DEEPLAB: VariantSpec = VariantSpec {
         ),
         param("aspp", int(1, 1024), Default::Json("64"), "Channels of each branch over the coarsest level."),
         BLOCK,
+        ENCODER,
     ],
-    doc: "DeepLabv3+ (Chen et al. 2018) over the U-Net's way down.",
+    doc: "DeepLabv3+ (Chen et al. 2018) over the U-Net's way down, or a ResNet.",
 };
 
 const SEGFORMER: VariantSpec = VariantSpec {
@@ -118,7 +132,8 @@ pub(super) const MODEL: ParamSpec = param(
 
 /// What is wrong with a stage's network.
 pub(super) fn check(pipeline: &Pipeline, stage: &Stage) -> Vec<Finding> {
-    check_size(pipeline, stage).into_iter().chain(check_rates(stage)).chain(check_heads(stage)).collect()
+    let findings = check_size(pipeline, stage).into_iter().chain(check_rates(stage)).chain(check_heads(stage));
+    findings.chain(check_encoder(stage)).collect()
 }
 
 /// The side of the patches must be a multiple of what the network halves away.
@@ -133,6 +148,31 @@ fn check_size(pipeline: &Pipeline, stage: &Stage) -> Option<Finding> {
         help: Some(format!("use patches of {below} or {} px, or a smaller depth", below + multiple)),
     })
 }
+
+/// A ResNet has its own depth and its own blocks.
+fn check_encoder(stage: &Stage) -> Vec<Finding> {
+    let text = |name: &str| stage.with.get("model")?.get(name)?.as_str();
+    let Some(encoder) = text("encoder").filter(|encoder| *encoder != BLOCKS) else { return Vec::new() };
+    let finding = |name: &str, message: String, help: &str| Finding {
+        path: vec!["with".into(), "model".into(), name.into()],
+        message,
+        help: Some(help.into()),
+    };
+    let mut findings = Vec::new();
+    if text("block").is_some_and(|block| block != PLAIN) {
+        let message = format!("`{encoder}` has residual blocks of its own, and `block` is for `encoder: {BLOCKS}`");
+        findings.push(finding("block", message, "remove `block`"));
+    }
+    let depth = stage.with.get("model").and_then(|model| model.get("depth")?.as_u64());
+    if let Some(depth) = depth.filter(|depth| *depth > DEEPEST_RESNET) {
+        let message = format!("`{encoder}` halves an image at most {DEEPEST_RESNET} times, and `depth` is {depth}");
+        findings.push(finding("depth", message, "use a depth from 1 to 5: 5 is the whole network"));
+    }
+    findings
+}
+
+/// Halvings of a whole ResNet.
+const DEEPEST_RESNET: u64 = 5;
 
 fn check_rates(stage: &Stage) -> Option<Finding> {
     let rates = stage.with.get("model")?.get("rates")?.as_array()?;

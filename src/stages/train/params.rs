@@ -1,6 +1,7 @@
 //! The parameters of the `train` kind.
 
 use super::augment::AUGMENT;
+use super::init::INIT;
 use super::losses::LOSS;
 use super::models::MODEL;
 use crate::spec::{Default, ParamSpec, ParamType, VariantSpec};
@@ -108,6 +109,7 @@ const SCHEDULES: &[VariantSpec] = &[
 /// Everything under `with:` of a `train` stage.
 pub(super) static PARAMS: &[ParamSpec] = &[
     MODEL,
+    INIT,
     param("epochs", int(1, 100_000), Default::Json("40"), "Passes over the training patches."),
     param(
         "batch",

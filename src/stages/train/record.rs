@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::models::PLAIN;
+use super::init;
+use super::models::{BLOCKS, PLAIN};
 
 /// Settings of `augment` that came after the first version, and what each is where it is off.
 fn off_by_default() -> [(&'static str, Value); 5] {
@@ -24,8 +25,10 @@ pub(in crate::stages) fn record(with: &Map<String, Value>) -> Value {
         augment.retain(|name, value| !off.iter().any(|(known, off)| known == name && off == value));
     }
     if let Some(Value::Object(model)) = record.get_mut("model") {
-        model.retain(|name, value| !(name == "block" && value == PLAIN));
+        model.retain(|name, value| !(name == "block" && value == PLAIN || name == "encoder" && value == BLOCKS));
     }
+    // An input of the task, which counts by its content and not by where it lies.
+    record.remove(init::NAME);
     Value::Object(record)
 }
 
@@ -49,6 +52,15 @@ mod tests {
         (new["noise"], new["scale"]) = (json!(0.1), json!([1.0, 2.0]));
         let kept = json!({ "flips": true, "jitter": 0.0, "noise": 0.1, "scale": [1.0, 2.0] });
         assert_eq!(recorded(new), json!({ "epochs": 3, "augment": kept }));
+    }
+
+    #[test]
+    fn an_encoder_of_blocks_is_what_there_is_without_one_and_where_a_file_lies_does_not_count() {
+        let of = |with: Value| record(with.as_object().unwrap());
+        let blocks = json!({ "model": { "kind": "unet", "encoder": "blocks" }, "init": "some/where.safetensors" });
+        assert_eq!(of(blocks), json!({ "model": { "kind": "unet" } }));
+        let resnet = json!({ "model": { "kind": "unet", "encoder": "resnet18" } });
+        assert_eq!(of(resnet.clone()), resnet);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod pointwise;
 mod pool;
+pub(crate) mod pool3x3;
 mod rows;
 pub(crate) mod softmax;
 #[cfg(test)]

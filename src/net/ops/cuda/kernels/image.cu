@@ -1,6 +1,6 @@
 // Pooling, nearest-neighbour doubling, and joining of channels.
 
-#include "common.cuh"
+#include "pool.cuh"
 
 // An image that is halved: `big` pixels lie on a `small` one in windows of 2 x 2. A pack of one small pixel's channels.
 struct Window {
@@ -19,14 +19,6 @@ __device__ inline Window window(Index i, int height, int width, int packs) {
     w.channel = pack * V;
     return w;
 }
-
-// Where a pixel's channels start.
-__device__ inline Index place_of(Index image, int height, int width, int channels, int row, int column, int channel) {
-    return ((image * height + row) * width + column) * channels + channel;
-}
-
-// True where `b` takes the maximum from an earlier `a`; NaN counts as the maximum.
-__device__ inline bool beats(float b, float a) { return b > a || (b != b && a == a); }
 
 // The values of a window in row-major order.
 template <class T, int V>
