@@ -121,6 +121,18 @@ pub struct Expansion {
     pub outputs: BTreeMap<String, Vec<Item>>,
 }
 
+impl Expansion {
+    /// Of a stage that is one task, whose outputs are the stage's, each a single thing.
+    #[must_use]
+    pub fn of_one(stage: &str, task: TaskPlan) -> Self {
+        let made = |output: &OutputDecl| {
+            let from = Origin::Task { stage: stage.into(), task: task.name.clone(), output: output.name.clone() };
+            (output.name.clone(), vec![Item::new("", from)])
+        };
+        Self { outputs: task.outputs.iter().map(made).collect(), tasks: vec![task] }
+    }
+}
+
 /// One task before its inputs are known by digest.
 #[derive(Clone, Debug)]
 pub struct TaskPlan {

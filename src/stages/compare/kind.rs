@@ -116,24 +116,17 @@ impl StageKind for Compare {
         let variants = variant_names(items);
         let chosen = variants.iter().zip(items).map(|(name, item)| (name.clone(), item.axes.iter().cloned().collect()));
         let params = Params { by: with_class_name(&by, &names), order, axes, variants: chosen.collect(), over };
-        let from = |output: &str| Origin::Task {
-            stage: context.stage.name.clone(),
-            task: String::new(),
-            output: output.to_owned(),
-        };
         let files = [("ranking", "ranking.json"), ("table", "ranking.csv")];
-        Ok(Expansion {
-            tasks: vec![TaskPlan {
-                name: String::new(),
-                params: to_json(&params),
-                seed: None,
-                classes: Some(to_json(&names)),
-                inputs: variants.iter().zip(items).map(|(v, i)| (format!("{PORT}/{v}"), i.from.clone())).collect(),
-                outputs: files.map(|(name, path)| OutputDecl { name: name.into(), path: path.into() }).to_vec(),
-                cores: Cores::One,
-            }],
-            outputs: files.map(|(name, _)| (name.to_owned(), vec![Item::new("", from(name))])).into(),
-        })
+        let task = TaskPlan {
+            name: String::new(),
+            params: to_json(&params),
+            seed: None,
+            classes: Some(to_json(&names)),
+            inputs: variants.iter().zip(items).map(|(v, i)| (format!("{PORT}/{v}"), i.from.clone())).collect(),
+            outputs: files.map(|(name, path)| OutputDecl { name: name.into(), path: path.into() }).to_vec(),
+            cores: Cores::One,
+        };
+        Ok(Expansion::of_one(&context.stage.name, task))
     }
 
     fn run(&self, task: &TaskContext<'_>) -> Result<Outcome, StageError> {

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::report::RatesReport;
 use crate::engine::{
-    Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress, StageError, StageKind,
-    TaskContext, TaskPlan,
+    Cores, ExpandContext, ExpandError, Expansion, Outcome, OutputDecl, Progress, StageError, StageKind, TaskContext,
+    TaskPlan,
 };
 use crate::net::{RangeTest, TrainHooks, range_test};
 use crate::spec::{
@@ -104,24 +104,17 @@ impl StageKind for FindLr {
         let Some(train) = context.pipeline.stage(&of) else { return Err(expand_error(unknown(&of))) };
         let params = Params { of, test: RangeTest { from, to, steps }, train: of_a_step(&train.with, to) };
         let patches = context.items("patches").iter().map(|i| (i.name.clone(), i.from.clone()));
-        let made = |output: &str| Origin::Task {
-            stage: context.stage.name.clone(),
-            task: String::new(),
-            output: output.to_owned(),
-        };
         let files = [("rates", "rates.json"), ("figure", "rates.jpg")];
-        Ok(Expansion {
-            tasks: vec![TaskPlan {
-                name: String::new(),
-                params: to_json(&params),
-                seed: Some(context.pipeline.seed),
-                classes: Some(codes_json(classes_of(context)?)),
-                inputs: patches.chain(train::init_input(train)).collect(),
-                outputs: files.map(|(name, path)| OutputDecl { name: name.into(), path: path.into() }).to_vec(),
-                cores: Cores::All,
-            }],
-            outputs: files.map(|(name, _)| (name.to_owned(), vec![Item::new("", made(name))])).into(),
-        })
+        let task = TaskPlan {
+            name: String::new(),
+            params: to_json(&params),
+            seed: Some(context.pipeline.seed),
+            classes: Some(codes_json(classes_of(context)?)),
+            inputs: patches.chain(train::init_input(train)).collect(),
+            outputs: files.map(|(name, path)| OutputDecl { name: name.into(), path: path.into() }).to_vec(),
+            cores: Cores::All,
+        };
+        Ok(Expansion::of_one(&context.stage.name, task))
     }
 
     fn run(&self, task: &TaskContext<'_>) -> Result<Outcome, StageError> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::params::param;
-use crate::engine::{Item, Origin, OutputDecl, Progress, StageError, TaskContext};
+use crate::engine::{Origin, OutputDecl, Progress, StageError, TaskContext};
 use crate::net::{InitReport, Model, ModelConfig, NetError, PatchSource, TrainConfig, draw, init};
 use crate::spec::{Artefact, Default, Finding, OutputSpec, ParamSpec, ParamType, Stage};
 use crate::stages::device::task_failure;
@@ -48,10 +48,8 @@ pub(in crate::stages) fn input(stage: &Stage) -> Option<(String, Origin)> {
 }
 
 /// What a task with such a file leaves besides.
-pub(super) fn output(stage: &Stage) -> Option<(OutputDecl, Vec<Item>)> {
-    input(stage)?;
-    let from = Origin::Task { stage: stage.name.clone(), task: String::new(), output: NAME.into() };
-    Some((OutputDecl { name: NAME.into(), path: "init.json".into() }, vec![Item::new("", from)]))
+pub(super) fn output(stage: &Stage) -> Option<OutputDecl> {
+    input(stage).map(|_| OutputDecl { name: NAME.into(), path: "init.json".into() })
 }
 
 /// The model that a task begins with, told of where its weights come from a file.

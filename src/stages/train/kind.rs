@@ -12,8 +12,8 @@ use super::record::record;
 use super::source::TilePatches;
 use super::{augment, forest, init, losses, models};
 use crate::engine::{
-    Cores, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress, StageError, StageKind,
-    TaskContext, TaskPlan,
+    Cores, ExpandContext, ExpandError, Expansion, Outcome, OutputDecl, Progress, StageError, StageKind, TaskContext,
+    TaskPlan,
 };
 use crate::net::PatchSource;
 use crate::net::{
@@ -70,18 +70,11 @@ impl StageKind for Train {
     }
 
     fn expand(&self, context: &ExpandContext<'_>) -> Result<Expansion, ExpandError> {
-        let from = |output: &str| Origin::Task {
-            stage: context.stage.name.clone(),
-            task: String::new(),
-            output: output.into(),
-        };
-        let single = |output: &str| vec![Item::new("", from(output))];
-        let init = init::output(context.stage);
         let mut outputs = vec![
             OutputDecl { name: "model".into(), path: "model".into() },
             OutputDecl { name: "history".into(), path: "history.json".into() },
         ];
-        outputs.extend(init.iter().map(|(declared, _)| declared.clone()));
+        outputs.extend(init::output(context.stage));
         let patches = context.items("patches").iter().map(|i| (i.name.clone(), i.from.clone()));
         let task = TaskPlan {
             name: String::new(),
@@ -92,15 +85,12 @@ impl StageKind for Train {
             outputs,
             cores: Cores::All,
         };
-        let made = [("model".to_owned(), single("model")), ("history".to_owned(), single("history"))];
-        let made = made.into_iter().chain(init.map(|(declared, items)| (declared.name, items)));
-        Ok(Expansion { tasks: vec![task], outputs: made.collect() })
+        Ok(Expansion::of_one(&context.stage.name, task))
     }
 
     fn run(&self, task: &TaskContext<'_>) -> Result<Outcome, StageError> {
-        let index = PatchIndex::read(task.input(INDEX_ITEM)?)?;
+        let (index, tiles) = open_patches(task)?;
         let seed = task.seed.unwrap_or(0);
-        let tiles = open_tiles(&index, task)?;
         if let Some(config) = forest::asked_for(task.params) {
             let card = ModelCard::new(ModelConfig::RandomForest(config), seed, &index, &tiles);
             return forest::run(&config, card, &TilePatches::new(index, tiles), task);
@@ -140,8 +130,7 @@ pub(in crate::stages) fn prepare(
     settings: &Value,
     task: &TaskContext<'_>,
 ) -> Result<(TrainConfig, impl PatchSource + use<>), StageError> {
-    let index = PatchIndex::read(task.input(INDEX_ITEM)?)?;
-    let tiles = open_tiles(&index, task)?;
+    let (index, tiles) = open_patches(task)?;
     Ok((config(settings, index.codes.len(), task.seed.unwrap_or(0))?, TilePatches::new(index, tiles)))
 }
 
@@ -155,8 +144,11 @@ pub(in crate::stages) fn training_failure(error: NetError) -> StageError {
     task_failure(error, "take fewer patches a step, or say `batch: auto` so that a step may be computed in parts")
 }
 
-fn open_tiles(index: &PatchIndex, task: &TaskContext<'_>) -> Result<Vec<TileReader>, StageError> {
-    index.scenes.iter().map(|scene| TileReader::open(task.input(&format!("tiles/{}", scene.name))?)).collect()
+fn open_patches(task: &TaskContext<'_>) -> Result<(PatchIndex, Vec<TileReader>), StageError> {
+    let index = PatchIndex::read(task.input(INDEX_ITEM)?)?;
+    let tiles = index.scenes.iter().map(|scene| TileReader::open(task.input(&format!("tiles/{}", scene.name))?));
+    let tiles = tiles.collect::<Result<_, _>>()?;
+    Ok((index, tiles))
 }
 
 /// Longest time between two checkpoints: what a crash costs at most.
