@@ -11,6 +11,8 @@ mod pace;
 mod session;
 
 #[cfg(test)]
+mod checkpoint_tests;
+#[cfg(test)]
 mod recipe_tests;
 #[cfg(test)]
 mod tests;
