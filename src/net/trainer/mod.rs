@@ -49,10 +49,10 @@ pub struct Trained {
 /// Trains a model. Goes on from the newest whole checkpoint of this very training in `hooks.checkpoint_dir`, if there is one.
 ///
 /// # Errors
-/// [`NetError::Config`](super::NetError::Config) when the configuration does not fit the data;
-/// [`NetError::Diverged`](super::NetError::Diverged) and [`NetError::GradientDiverged`](super::NetError::GradientDiverged)
-/// when loss or gradients are no longer finite; [`NetError::Cancelled`](super::NetError::Cancelled) when the caller asked to
-/// stop, after a checkpoint was written; [`NetError::Io`](super::NetError::Io) when the checkpoint folder cannot be used; and
+/// [`NetError::Config`] when the configuration does not fit the data;
+/// [`NetError::Diverged`] and [`NetError::GradientDiverged`]
+/// when loss or gradients are no longer finite; [`NetError::Cancelled`] when the caller asked to
+/// stop, after a checkpoint was written; [`NetError::Io`] when the checkpoint folder cannot be used; and
 /// whatever `source` reports.
 pub fn train(config: &TrainConfig, source: &dyn PatchSource, hooks: &TrainHooks<'_>) -> Result<Trained> {
     train_on(&Compute::Cpu, config, source, hooks)
@@ -74,7 +74,7 @@ pub fn train_on(
 /// A model as [`train`] begins with it: for this configuration and these data, drawn by the configuration's seed.
 ///
 /// # Errors
-/// [`NetError::Config`](super::NetError::Config) when the configuration does not fit the data.
+/// [`NetError::Config`] when the configuration does not fit the data.
 pub fn draw(config: &TrainConfig, source: &dyn PatchSource) -> Result<Model> {
     config.check(source)?;
     Model::new(&config.model, source.bands(), config.classes, config.seed)
