@@ -49,11 +49,10 @@ pub struct Trained {
 /// Trains a model. Goes on from the newest whole checkpoint of this very training in `hooks.checkpoint_dir`, if there is one.
 ///
 /// # Errors
-/// [`NetError::Config`] when the configuration does not fit the data;
-/// [`NetError::Diverged`] and [`NetError::GradientDiverged`]
-/// when loss or gradients are no longer finite; [`NetError::Cancelled`] when the caller asked to
-/// stop, after a checkpoint was written; [`NetError::Io`] when the checkpoint folder cannot be used; and
-/// whatever `source` reports.
+/// [`NetError::Config`] when the configuration does not fit the data; [`NetError::Diverged`] and
+/// [`NetError::GradientDiverged`] when loss or gradients are no longer finite; [`NetError::Cancelled`] when the caller asked
+/// to stop, after a checkpoint was written; [`NetError::Io`] when the checkpoint folder cannot be used; and whatever
+/// `source` reports.
 pub fn train(config: &TrainConfig, source: &dyn PatchSource, hooks: &TrainHooks<'_>) -> Result<Trained> {
     train_on(&Compute::Cpu, config, source, hooks)
 }
