@@ -97,8 +97,9 @@ fn every_network_learns() {
         let trained = uninterrupted(&TrainConfig { epochs: 40, model, ..config() });
         let losses: Vec<f64> = trained.history.epochs.iter().map(|epoch| epoch.train_loss).collect();
         assert!(losses[39] < 0.8 * losses[0], "{model:?}: {losses:?}");
-        // Maps of one class score 0.33 at most.
-        assert!(best(&trained) > 0.5, "{model:?}: {}", best(&trained));
+        // Maps of one class score 0.33 at most. A ResNet, made for large images, has 2x2 pixels left of these patches.
+        let bar = if model.has_resnet() { 0.5 } else { 0.6 };
+        assert!(best(&trained) > bar, "{model:?}: {}", best(&trained));
     }
 }
 
