@@ -10,7 +10,7 @@ use std::slice::from_ref;
 
 use candle_core::{DType, Device, Tensor, Var};
 use cuda_operator_kit::{Network, bits, check, check_as, error, numbers, random, rounded, run, tolerance};
-use s2pipe::net::ops::{self, Conv2dConfig, GradientsOf, Running};
+use s2pipe::net::ops::{self, Conv2dConfig, Running};
 
 /// One value a channel, a few channels, odd sizes, whole packs of both types, slices of many channels with and without
 /// whole packs, and rows for several blocks.

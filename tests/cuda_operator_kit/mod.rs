@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use s2pipe::net::ops;
+use s2pipe::net::ops::{self, GradientsOf};
 use s2pipe::net::rng::Rng;
 
 use crate::cuda_device;
