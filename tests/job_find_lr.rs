@@ -63,7 +63,8 @@ fn only_what_decides_about_a_step_makes_a_test_anew() {
 #[test]
 fn the_suggested_rate_is_that_before_scaling() {
     let project = with_rates();
-    project.run(&["--until", "rates"]).ok();
+    // What the stage is there to say needs no `-v`.
+    project.s2pipe(&["run", "--until", "rates"]).ok().says(&["`train.optimizer.lr: "]);
     let plain = report(&project);
     project.run(&["--until", "rates", "--set", "train.scale_lr={from_batch: 2}"]).ok();
     let scaled = report(&project);

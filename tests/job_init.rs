@@ -94,7 +94,7 @@ fn a_range_test_begins_with_the_file_too() {
     let project = Project::fresh();
     write_weights(&project, 1);
     project.write_pipeline(&format!("{PIPELINE}{rates}").replace(MODEL, INIT));
-    let run = || project.run(&["--until", "rates"]).ok();
+    let run = || project.s2pipe(&["run", "--until", "rates"]).ok();
     let losses = || {
         let report = fs::read(project.path("cache/landcover/rates/rates.json")).unwrap();
         serde_json::from_slice::<Value>(&report).unwrap()["steps"].clone()

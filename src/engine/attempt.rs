@@ -352,7 +352,7 @@ struct Logged<'a> {
 
 impl ProgressSink for Logged<'_> {
     fn progress(&self, news: Progress) {
-        if let Progress::Message(text) = &news {
+        if let Progress::Message(text) | Progress::Notice(text) = &news {
             append(self.log, text);
         }
         self.watch.progress(news);

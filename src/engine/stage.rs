@@ -202,6 +202,8 @@ pub enum Progress {
     },
     /// A line for the log and, with `-v`, for the terminal.
     Message(String),
+    /// A line for the log and the terminal: what a person has asked to be told.
+    Notice(String),
 }
 
 /// Receives a running task's progress. Cheap to call; called at most some tens of times a second.

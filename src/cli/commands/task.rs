@@ -13,7 +13,7 @@ struct Quiet;
 
 impl ProgressSink for Quiet {
     fn progress(&self, news: Progress) {
-        if let Progress::Message(text) = news {
+        if let Progress::Message(text) | Progress::Notice(text) = news {
             tracing::info!("{text}");
         }
     }

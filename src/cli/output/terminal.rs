@@ -100,6 +100,7 @@ impl Terminal {
                     self.line(&format!("{name}: {text}"));
                 }
             }
+            Progress::Notice(text) => self.line(&format!("{name}: {text}")),
             Progress::Step { unit, done, total, note } => {
                 if running.bar.length() != Some(*total) {
                     running.bar.set_length(*total);

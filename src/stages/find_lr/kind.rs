@@ -134,7 +134,7 @@ impl StageKind for FindLr {
         let steps = range_test(&train::compute(&config, task)?, &config, (model, test), &source, &hooks)
             .map_err(train::training_failure)?;
         let report = RatesReport::new(of, (config.batch.patches(), config.lr_factor()), steps);
-        task.progress.progress(Progress::Message(report.advice()));
+        task.progress.progress(Progress::Notice(report.advice()));
         if let Some(lr) = report.optimizer_lr {
             task.scores.report("optimizer_lr", lr);
         }

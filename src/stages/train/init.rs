@@ -71,7 +71,7 @@ pub(in crate::stages) fn begin(
         other => failed(other),
     })?;
     let name = file.file_name().map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned());
-    task.progress.progress(Progress::Message(report.sentence(&name)));
+    task.progress.progress(Progress::Notice(report.sentence(&name)));
     Ok((model, Some(report)))
 }
 
