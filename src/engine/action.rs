@@ -15,6 +15,7 @@ use super::digest::{ContentId, Digest, Key};
 use super::disk::{self, Sync};
 use super::error::CacheError;
 use super::graph::label;
+use super::lock::Locking;
 use super::record::TaskRecord;
 use super::stage::Outcome;
 use super::store::Stored;
@@ -223,6 +224,9 @@ impl Cache {
             let checkpoints = self.checkpoint_dir(action.key);
             if fs::read_dir(&checkpoints).is_ok_and(|mut files| files.next().is_some()) {
                 disk::remove(&checkpoints)?;
+            } else if self.locking == Locking::Off {
+                // An empty one is cleared away at the end of the process where locks tell that nobody else uses it.
+                let _ = fs::remove_dir(&checkpoints);
             }
         }
         Ok(())

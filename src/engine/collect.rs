@@ -21,10 +21,18 @@ use super::disk;
 use super::error::CacheError;
 use super::graph::label;
 use super::inventory::{Inventory, KnownAction, last_used, roots};
+use super::lock::Locking;
 use super::reason::differences;
 
 /// Without an age of their own, checkpoints of unfinished tasks go after this long.
 const CHECKPOINTS_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Where no lock tells what runs in progress count on, what they use is at most so old.
+const UNLOCKED_GRACE: Duration = Duration::from_secs(24 * 3600);
+
+fn grace_of(cache: &Cache, options: &CollectOptions) -> Duration {
+    if cache.locking == Locking::Off { options.grace.max(UNLOCKED_GRACE) } else { options.grace }
+}
 
 /// What to collect.
 #[derive(Clone, Debug)]
@@ -117,19 +125,20 @@ impl<'i> Plan<'i> {
             let created = known.action.created.parse().unwrap_or(now);
             used.get(&known.action.key).copied().unwrap_or(created).max(created)
         };
+        let grace = grace_of(cache, options);
         let young = |time: Timestamp, age: Duration| now.duration_since(time).as_secs_f64() < age.as_secs_f64();
         let mut candidates: Vec<(&KnownAction, Timestamp)> = inventory
             .actions
             .iter()
             .filter(|known| !roots.contains(&known.action.key))
             .map(|known| (known, last(known)))
-            .filter(|(_, used)| !young(*used, options.grace))
+            .filter(|(_, used)| !young(*used, grace))
             .filter(|(_, used)| options.older_than.is_none_or(|age| !young(*used, age)))
             .collect();
         candidates.sort_by(|a, b| (a.1, &a.0.file).cmp(&(b.1, &b.0.file)));
         let mut plan = Self { inventory, results: Vec::new(), blobs: Vec::new(), orphans: 0, checkpoints: Vec::new() };
         let mut users = count_users(cache, inventory);
-        plan.add_orphans(&users, options.grace);
+        plan.add_orphans(&users, grace);
         let total: u64 = inventory.blobs.values().map(|b| b.bytes).sum();
         let mut left = total - plan.bytes_of(&plan.blobs);
         for (known, used) in candidates {
@@ -169,7 +178,7 @@ impl<'i> Plan<'i> {
     }
 
     fn add_checkpoints(&mut self, cache: &Cache, roots: &HashSet<Key>, options: &CollectOptions) {
-        let age = options.older_than.unwrap_or(CHECKPOINTS_FOR).max(options.grace);
+        let age = options.older_than.unwrap_or(CHECKPOINTS_FOR).max(grace_of(cache, options));
         for entry in fs::read_dir(cache.checkpoints_dir()).into_iter().flatten().flatten() {
             let key = entry.file_name().to_str().and_then(|name| name.parse().ok()).map(Key);
             let newest = newest_change(&entry.path());

@@ -38,6 +38,7 @@ mod run_diff;
 mod run_folder;
 mod runs;
 mod scheduler;
+mod scratch;
 mod scrub;
 mod selection;
 mod stage;

@@ -123,39 +123,52 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// Hands a whole stage over before what it reads is made; see the module.
+    /// Hands a whole stage over before what it reads is made; see the module. Where tasks of it read each other, one array
+    /// follows the other.
     fn submit_ahead(&mut self, cluster: &dyn Cluster, stage: StageId) {
         let graph = self.survey.graph;
-        let open: Vec<TaskId> = graph.stages[stage].tasks.clone().filter(|id| self.ends[*id].is_none()).collect();
-        let open: Vec<TaskId> =
-            open.into_iter().filter(|id| matches!(self.survey.states[*id], State::Must { .. } | State::May)).collect();
-        if open.is_empty() || !open.iter().all(|id| self.may_go_ahead(*id)) {
+        let tasks = graph.stages[stage].tasks.clone();
+        let needed: Vec<TaskId> =
+            graph.stages[stage].needs.iter().flat_map(|up| graph.stages[*up].tasks.clone()).collect();
+        if self.spoilt_stages[stage] || !needed.iter().all(|up| self.is_on_its_way(*up)) {
             return;
         }
-        let needed = graph.stages[stage].needs.iter().flat_map(|up| graph.stages[*up].tasks.clone());
-        let read = open.iter().flat_map(|id| graph.tasks[*id].reads.iter().copied());
-        let mut after: Vec<Ticket> =
-            needed.chain(read).filter_map(|up| self.afar.sent.get(&up).map(|sent| sent.ticket)).collect();
-        after.sort_unstable();
-        after.dedup();
-        self.submit(cluster, stage, &open, after);
+        loop {
+            let open: Vec<TaskId> = tasks.clone().filter(|id| self.is_open(*id)).collect();
+            if !open.iter().all(|id| self.is_fresh(*id) && !self.spoilt[*id]) {
+                return;
+            }
+            let (now, later): (Vec<TaskId>, Vec<TaskId>) =
+                open.iter().partition(|id| graph.tasks[**id].reads.iter().all(|up| self.is_on_its_way(*up)));
+            let among_themselves = |id: &TaskId| graph.tasks[*id].reads.iter().any(|up| tasks.contains(up));
+            if now.is_empty() || !later.iter().all(among_themselves) {
+                return;
+            }
+            let read = now.iter().flat_map(|id| graph.tasks[*id].reads.iter());
+            let mut after: Vec<Ticket> =
+                needed.iter().chain(read).filter_map(|up| self.afar.sent.get(up).map(|sent| sent.ticket)).collect();
+            after.sort_unstable();
+            after.dedup();
+            self.submit(cluster, stage, &now, after);
+        }
     }
 
-    /// Whether nothing can be in the cache for a task, and all that it waits for is made or on its way.
-    fn may_go_ahead(&self, id: TaskId) -> bool {
-        let graph = self.survey.graph;
-        let node = &graph.tasks[id];
-        let stage = &graph.stages[node.stage];
-        let on_its_way = |up: &TaskId| matches!(self.survey.states[*up], State::Made(_)) || self.is_afar(*up);
-        let fresh = self.survey.newest.task(&stage.name, &node.plan.name).is_none();
-        let needed = stage.needs.iter().flat_map(|up| graph.stages[*up].tasks.clone());
-        fresh
-            && !self.is_afar(id)
-            && !self.spoilt[id]
-            && !self.spoilt_stages[node.stage]
-            && (self.waits[id] > 0 || self.gates[node.stage] > 0)
-            && node.reads.iter().all(on_its_way)
-            && needed.into_iter().all(|up| on_its_way(&up) || self.survey.states[up] == State::Out)
+    /// Whether a task is yet to be handed over.
+    fn is_open(&self, id: TaskId) -> bool {
+        let undecided = matches!(self.survey.states[id], State::Must { .. } | State::May);
+        undecided && self.ends[id].is_none() && !self.is_afar(id)
+    }
+
+    /// Whether a task is made, or will be unless it fails.
+    fn is_on_its_way(&self, id: TaskId) -> bool {
+        matches!(self.survey.states[id], State::Made(_) | State::Out) || self.is_afar(id)
+    }
+
+    /// Whether a task was never run, so that nothing can be in the cache for it.
+    fn is_fresh(&self, id: TaskId) -> bool {
+        let node = &self.survey.graph.tasks[id];
+        let stage = &self.survey.graph.stages[node.stage].name;
+        self.survey.newest.task(stage, &node.plan.name).is_none()
     }
 
     fn submit(&mut self, cluster: &dyn Cluster, stage: StageId, ids: &[TaskId], after: Vec<Ticket>) {
@@ -317,9 +330,13 @@ impl<'a> Scheduler<'a> {
             return;
         }
         cluster.interrupted();
-        while let Some((&id, sent)) = self.afar.sent.iter().next() {
+        for (id, sent) in std::mem::take(&mut self.afar.sent) {
+            if self.ends[id].is_some() {
+                // Skipped, because what it waits for is left, too.
+                self.running -= 1;
+                continue;
+            }
             let begun = sent.begun.unwrap_or_else(Instant::now);
-            self.afar.sent.remove(&id);
             self.take((id, begun, Err(TaskFailed { error: TaskError::Cancelled, log: None })));
         }
     }
