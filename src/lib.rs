@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`cli`] | the commands, their output, the exit codes |
 //! | [`stages`] | one file a stage kind: ties the rooms below to the engine |
+//! | [`slurm`] | tasks as jobs of a Slurm cluster |
 //! | [`engine`] | graph, keys, store, journal, scheduler |
 //! | [`spec`] | the pipeline language |
 //! | [`net`] | operators, layers, models, training |
@@ -20,5 +21,6 @@ pub mod figure;
 pub mod metrics;
 pub mod net;
 pub mod raster;
+pub mod slurm;
 pub mod spec;
 pub mod stages;

@@ -13,7 +13,6 @@ pub(super) struct Project {
     pub(super) pipeline: Pipeline,
     pub(super) registry: Registry,
     /// What the pipeline says, over the settings of the person who runs it.
-    #[expect(dead_code, reason = "executors and the shared cache read it")]
     pub(super) site: Site,
 }
 

@@ -27,6 +27,7 @@ mod order;
 mod pins;
 mod plan;
 mod query;
+mod reach;
 mod reason;
 mod record;
 mod rerun;
@@ -45,6 +46,7 @@ mod store;
 mod summary;
 mod survey;
 mod task_error;
+mod ticket;
 mod tree;
 mod usage;
 mod view;
@@ -65,10 +67,11 @@ pub use lineage::Lineage;
 pub use pins::Pin;
 pub use plan::{Plan, PlanCounts, PlannedTask, TaskState, plan};
 pub use query::{Ancestor, Entry, Shown, User};
+pub use reach::{Batch, Cluster, ClusterError, Errand, News, Reach, Remote};
 pub use reason::{InputChange, Reason};
 pub use record::{InputRecord, TASK_RECORD, TaskRecord};
 pub use rerun::{Again, AgainTask, Differing, rerun};
-pub use run::{RunOptions, run};
+pub use run::{RunOptions, run, run_within};
 pub use run_diff::{Pair, RunDiff, parameters};
 pub use run_folder::{MadeTask, TaskList};
 pub use runs::{RunEnd, RunInfo, RunRecord};
@@ -78,6 +81,8 @@ pub use stage::{
     Cores, DeviceChoice, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress,
     ProgressSink, Registry, Scores, StageError, StageKind, TaskContext, TaskPlan,
 };
+pub use statcache::is_local;
 pub use summary::{Failure, RunSummary, StageStatus, StageSummary, TaskCounts};
 pub use task_error::TaskError;
+pub use ticket::{Awaited, Ticket};
 pub use usage::{Room, StageUsage, Usage};

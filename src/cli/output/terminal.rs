@@ -1,6 +1,6 @@
 //! A run on the terminal: a bar for every running task, or plain lines where standard error is no terminal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -18,6 +18,8 @@ const PLAIN_PAUSE: Duration = Duration::from_secs(10);
 pub(in crate::cli) struct Terminal {
     bars: MultiProgress,
     running: Mutex<HashMap<String, Running>>,
+    /// Job arrays that have been told of.
+    sent: Mutex<HashSet<String>>,
     /// Bars are drawn.
     live: bool,
     quiet: bool,
@@ -36,6 +38,7 @@ impl Terminal {
         Self {
             bars: MultiProgress::new(),
             running: Mutex::default(),
+            sent: Mutex::default(),
             live: std::io::stderr().is_terminal() && !verbosity.quiet,
             quiet: verbosity.quiet,
             verbose: verbosity.verbose > 0,
@@ -73,6 +76,17 @@ impl Terminal {
             let _ = self.bars.println(text);
         } else {
             eprintln!("{text}");
+        }
+    }
+
+    /// Tells of every array once, of every task with `-v`.
+    fn sent(&self, name: &TaskName<'_>, job: &str) {
+        let array = job.split('_').next().unwrap_or(job);
+        let is_new = self.sent.lock().is_ok_and(|mut sent| sent.insert(array.to_owned()));
+        if self.verbose {
+            self.line(&format!("{}: queued as job {job}", task_name(name)));
+        } else if is_new {
+            self.line(&format!("{}: queued as job {array}", name.stage));
         }
     }
 
@@ -126,9 +140,10 @@ impl Terminal {
             TaskStatus::CutShort => self.line(&format!("{name}: cut short by the budget after {seconds:.1} s")),
             TaskStatus::Failed => self.line(&format!("{name}: FAILED after {seconds:.1} s")),
             TaskStatus::Cancelled => self.line(&format!("{name}: stopped after {seconds:.1} s")),
+            TaskStatus::Fetched if self.verbose => self.line(&format!("{name}: fetched")),
             TaskStatus::Cached if self.verbose => self.line(&format!("{name}: cached")),
             TaskStatus::Skipped if self.verbose => self.line(&format!("{name}: skipped")),
-            TaskStatus::Cached | TaskStatus::Skipped => {}
+            TaskStatus::Cached | TaskStatus::Fetched | TaskStatus::Skipped => {}
         }
     }
 }
@@ -143,7 +158,13 @@ impl Observer for Terminal {
             Event::TaskWaiting { name } => {
                 self.line(&format!("{}: another run is at it, waiting for its result", task_name(name)));
             }
-            Event::TaskStarted { name, .. } => self.started(&task_name(name)),
+            Event::TaskSent { name, job } => self.sent(name, job),
+            Event::TaskStarted { name, place, .. } => {
+                if self.verbose && !place.is_empty() {
+                    self.line(&format!("{}: runs in job {place}", task_name(name)));
+                }
+                self.started(&task_name(name));
+            }
             Event::TaskProgress { name, news } => self.news(&task_name(name), news),
             Event::TaskFinished { name, status, seconds, .. } => self.finished(&task_name(name), *status, *seconds),
             Event::RunStarted { .. } | Event::TaskQueued { .. } | Event::RunFinished { .. } => {}
