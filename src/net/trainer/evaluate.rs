@@ -69,7 +69,7 @@ impl Counts {
                 with_values(logits, |logits| confusion.add_logits(logits, &truth))?;
             }
             #[cfg(feature = "cuda")]
-            Self::Gpu(_, counts) => crate::net::ops::cuda::loss::count_confusion(logits, labels, counts)?,
+            Self::Gpu(_, counts) => crate::net::ops::count_confusion(logits, labels, counts)?,
         }
         Ok(())
     }

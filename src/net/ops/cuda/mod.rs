@@ -23,9 +23,8 @@ mod pool;
 pub(crate) mod pool3x3;
 mod rows;
 pub(crate) mod softmax;
-#[cfg(test)]
-mod tests;
 pub(crate) mod turn;
 
 pub use error::{DeviceError, Shortage};
 pub use gpu::{Gpu, GpuInfo, Numerics, OpenGpu, gpus};
+pub use softmax::count_confusion;
