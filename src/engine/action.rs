@@ -191,6 +191,17 @@ impl Cache {
         Lookup::Hit(done)
     }
 
+    /// Looks up a key that another machine is known to have done. Clients of network file systems remember for up to a
+    /// minute that a name is not there.
+    pub(super) fn lookup_of_another(&self, key: Key) -> Lookup {
+        let path = self.action_path(key, Outcome::Complete);
+        self.seen_late(&path, || match self.lookup(key) {
+            Lookup::Hit(done) => Some(Lookup::Hit(done)),
+            Lookup::Miss(_) => None,
+        })
+        .unwrap_or_else(|| self.lookup(key))
+    }
+
     /// The whole action of a key: the full one, or else the one cut short.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::cancel::Cancel;
 use super::digest::Key;
@@ -37,6 +38,8 @@ use super::statcache::StatCache;
 /// The format that this program writes. Raised when an older program could misread a newer cache.
 const FORMAT: u32 = 1;
 const INTERNALS: &str = ".s2pipe";
+/// Clients of NFS remember what a folder holds for a minute at most (`acdirmax`).
+const SEEN_AFTER: Duration = Duration::from_secs(65);
 
 /// A cache folder, open for use. Any number of processes may use one at a time.
 #[derive(Debug)]
@@ -211,6 +214,22 @@ impl Cache {
     /// Digests of source files, remembered by their `stat`.
     pub(super) fn sources(&self) -> &StatCache {
         self.sources.get_or_init(|| StatCache::load(&self.internals.join("sources"), self.locking))
+    }
+
+    /// Looks for something that another machine has put at `path`, again and again where the file system is one that may
+    /// show it late.
+    pub(super) fn seen_late<T>(&self, path: &Path, look: impl Fn() -> Option<T>) -> Option<T> {
+        let latency = if self.locking == Locking::Off { SEEN_AFTER } else { Duration::ZERO };
+        let start = Instant::now();
+        loop {
+            let found = look();
+            if found.is_some() || start.elapsed() >= latency {
+                return found;
+            }
+            // Opening a folder makes the client ask the server for its present state.
+            let _ = path.parent().map(fs::File::open);
+            std::thread::sleep(Duration::from_millis(250));
+        }
     }
 
     /// Writes a file of the cache atomically.

@@ -21,18 +21,10 @@ use super::disk;
 use super::error::CacheError;
 use super::graph::label;
 use super::inventory::{Inventory, KnownAction, last_used, roots};
-use super::lock::Locking;
 use super::reason::differences;
 
 /// Without an age of their own, checkpoints of unfinished tasks go after this long.
 const CHECKPOINTS_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// Where no lock tells what runs in progress count on, what they use is at most so old.
-const UNLOCKED_GRACE: Duration = Duration::from_secs(24 * 3600);
-
-fn grace_of(cache: &Cache, options: &CollectOptions) -> Duration {
-    if cache.locking == Locking::Off { options.grace.max(UNLOCKED_GRACE) } else { options.grace }
-}
 
 /// What to collect.
 #[derive(Clone, Debug)]
@@ -125,7 +117,7 @@ impl<'i> Plan<'i> {
             let created = known.action.created.parse().unwrap_or(now);
             used.get(&known.action.key).copied().unwrap_or(created).max(created)
         };
-        let grace = grace_of(cache, options);
+        let grace = cache.grace(options.grace);
         let young = |time: Timestamp, age: Duration| now.duration_since(time).as_secs_f64() < age.as_secs_f64();
         let mut candidates: Vec<(&KnownAction, Timestamp)> = inventory
             .actions
@@ -178,7 +170,7 @@ impl<'i> Plan<'i> {
     }
 
     fn add_checkpoints(&mut self, cache: &Cache, roots: &HashSet<Key>, options: &CollectOptions) {
-        let age = options.older_than.unwrap_or(CHECKPOINTS_FOR).max(grace_of(cache, options));
+        let age = options.older_than.unwrap_or(CHECKPOINTS_FOR).max(cache.grace(options.grace));
         for entry in fs::read_dir(cache.checkpoints_dir()).into_iter().flatten().flatten() {
             let key = entry.file_name().to_str().and_then(|name| name.parse().ok()).map(Key);
             let newest = newest_change(&entry.path());
@@ -225,7 +217,8 @@ impl<'i> Plan<'i> {
         for (checkpoint, _) in &self.checkpoints {
             disk::remove(checkpoint)?;
         }
-        remove_unused_parts(cache)
+        remove_unused_parts(cache)?;
+        cache.remove_old_tickets()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Graph, plan, keys, store, journal, scheduler, executor. Knows no raster, no net, no YAML syntax.
 
 mod action;
+mod afar_kept;
 mod attempt;
 mod budget;
 mod cache;

@@ -259,7 +259,7 @@ impl<'a> Scheduler<'a> {
         let begun = sent.begun.unwrap_or_else(Instant::now);
         self.afar.sent.remove(&id);
         let known = self.survey.record(id).and_then(|record| record.key().ok());
-        let result = match self.survey.cache.lookup(key) {
+        let result = match self.survey.cache.lookup_of_another(key) {
             Lookup::Hit(done) if known == Some(key) => Ok(TaskDone { ran, ..TaskDone::found(key, done) }),
             _ => Err(TaskFailed { error: not_there(key, known), log: None }),
         };
