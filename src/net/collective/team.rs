@@ -1,0 +1,90 @@
+//! The ranks of a training, as the trainer sees them.
+
+use std::sync::Arc;
+
+use super::{Collective, RankError, Share};
+use crate::net::NetError;
+#[cfg(feature = "cuda")]
+use crate::net::ops::cuda::ranks::DeviceCollective;
+
+/// This rank among the others.
+#[derive(Clone, Debug)]
+pub struct Team {
+    collective: Arc<dyn Collective>,
+    /// How numbers that lie on a GPU are exchanged.
+    #[cfg(feature = "cuda")]
+    device: Option<Arc<dyn DeviceCollective>>,
+}
+
+impl Team {
+    /// The ranks of `collective`, which all compute on the CPU.
+    #[must_use]
+    pub fn new(collective: Arc<dyn Collective>) -> Self {
+        Self {
+            collective,
+            #[cfg(feature = "cuda")]
+            device: None,
+        }
+    }
+
+    /// How they talk.
+    #[must_use]
+    pub fn collective(&self) -> &dyn Collective {
+        self.collective.as_ref()
+    }
+
+    /// Whether this is rank 0: the one that writes files, tells how far it is, and decides.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.collective.rank() == 0
+    }
+
+    /// Ranks in all.
+    #[must_use]
+    pub fn ranks(&self) -> usize {
+        self.collective.ranks()
+    }
+
+    /// This rank's share of a batch of `patches`.
+    #[must_use]
+    pub fn share(&self, patches: usize) -> Share {
+        Share { rank: self.collective.rank(), ranks: self.ranks(), patches }
+    }
+
+    /// An error of work that ranks do together: where one of them caused it elsewhere, that is the error.
+    pub(crate) fn explain(&self, error: NetError) -> NetError {
+        match (&error, self.collective.trouble()) {
+            (NetError::Ranks(_), _) | (_, None) => error,
+            (_, Some(cause)) => NetError::Ranks(cause),
+        }
+    }
+
+    /// Tells the others of an error that only this rank may have met.
+    pub(crate) fn give_up(&self, error: &NetError) {
+        if !matches!(error, NetError::Ranks(_) | NetError::Cancelled) {
+            self.collective.give_up(&error.to_string());
+        }
+    }
+
+    /// Rank 0's answer, for all ranks.
+    ///
+    /// # Errors
+    /// As [`Collective::broadcast`].
+    pub(crate) fn ask(&self, answer: u8) -> Result<u8, RankError> {
+        let mut bytes = vec![answer];
+        self.collective.broadcast(&mut bytes)?;
+        Ok(bytes.first().copied().unwrap_or(answer))
+    }
+
+    /// Makes sure that all ranks say the same of `what`.
+    ///
+    /// # Errors
+    /// [`RankError::BeginsElsewhere`], naming the first that does not; as [`Collective::gather`].
+    pub(crate) fn agree(&self, what: &'static str, mine: &[u8]) -> Result<(), RankError> {
+        let all = self.collective.gather(mine)?;
+        match all.iter().position(|said| *said != all[0]) {
+            None => Ok(()),
+            Some(peer) => Err(RankError::BeginsElsewhere { peer, what }),
+        }
+    }
+}
