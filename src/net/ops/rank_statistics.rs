@@ -28,8 +28,12 @@ pub(super) fn of_all(together: &Together, mine: &BatchStatistics) -> Result<Batc
         }
         joined.add(*count, &means[..channels], &means[channels..]);
     }
+    let (count, expected) = (joined.count as usize, together.share.rows_of_all(mine.count));
+    if count != expected {
+        return Err(Error::Msg(format!("batch_norm: the ranks' shares have {count} pixels, expected {expected}")).bt());
+    }
     let variance = joined.squares.iter().map(|squares| squares / joined.count).collect();
-    Ok(BatchStatistics { mean: joined.mean, variance, count: joined.count as usize })
+    Ok(BatchStatistics { mean: joined.mean, variance, count })
 }
 
 fn no_fit(rank: usize) -> Error {
