@@ -387,12 +387,12 @@ fn ranks_that_begin_elsewhere_or_cannot_go_on_are_named() {
     drop(others);
 
     let (collective, others) = company(ENTRY, 2, &format!("endure {other}"), folder.path());
-    let mut diverging = read(&other.to_string());
-    diverging.epochs = 0;
-    // Refused here, before anything is exchanged: the other must hear of it.
+    // This rank alone has no place for checkpoints: the other must hear of it.
+    let file = own.path().join("file");
+    fs::write(&file, "").unwrap();
     let team = Team::new(collective);
-    let refused = together(&team, &diverging, &TrainHooks::quiet(own.path()));
-    assert!(matches!(refused, Err(NetError::Config(_))));
+    let refused = together(&team, &read(&other.to_string()), &TrainHooks::quiet(&file));
+    assert!(matches!(refused, Err(NetError::Io { .. })));
     let error = team.collective().barrier().unwrap_err();
     assert!(matches!(error, RankError::GaveUp { peer: 0, .. }), "{error}");
     others.end_well();

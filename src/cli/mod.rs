@@ -73,6 +73,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Synth(args) => commands::synth(&args),
         Command::Task(args) => match args.command {
             TaskCommand::Run { record, cache } => commands::task_run(&record, &cache),
+            TaskCommand::Rank { rank, gpu } => commands::task_rank(rank, gpu),
         },
     }
 }

@@ -2,6 +2,7 @@
 
 mod action;
 mod attempt;
+mod beside;
 mod budget;
 mod cache;
 mod cancel;
@@ -51,6 +52,7 @@ mod view;
 mod wording;
 
 pub use action::{Action, MadeFrom, RanAs, StoredOutput};
+pub use beside::Beside;
 pub use cache::Cache;
 pub use cancel::Cancel;
 pub use collect::{CollectOptions, Collected, CollectedResult};

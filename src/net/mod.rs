@@ -33,7 +33,7 @@ pub mod weights;
 pub use class_weights::ClassWeights;
 pub use collective::{Collective, RankError, Team};
 pub use config::TrainConfig;
-pub use device::{Compute, GpuUse, Wanted, describe_gpus};
+pub use device::{Compute, GpuUse, Wanted, count_gpus, describe_gpus};
 pub use forest::{Forest, ForestConfig};
 pub use history::{Ended, EpochRecord, History, HoldoutScore};
 pub use init::{InitReport, init};

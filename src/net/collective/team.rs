@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{Collective, RankError, Share};
-use crate::net::NetError;
+use crate::net::{Compute, NetError};
 #[cfg(feature = "cuda")]
-use crate::net::ops::cuda::ranks::DeviceCollective;
+use crate::net::ops::cuda::ranks::BetweenGpus;
 
 /// This rank among the others.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub struct Team {
     collective: Arc<dyn Collective>,
     /// How numbers that lie on a GPU are exchanged.
     #[cfg(feature = "cuda")]
-    device: Option<Arc<dyn DeviceCollective>>,
+    device: Option<Arc<BetweenGpus>>,
 }
 
 impl Team {
@@ -25,6 +25,42 @@ impl Team {
             #[cfg(feature = "cuda")]
             device: None,
         }
+    }
+
+    /// The same ranks, all of which compute where `compute` says, each on a device of its own.
+    ///
+    /// # Errors
+    /// The collective's.
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "the CPU needs nothing more"))]
+    pub fn on(self, compute: &Compute) -> Result<Self, NetError> {
+        #[cfg(feature = "cuda")]
+        if let Compute::Gpu { gpu, .. } = compute {
+            let device = crate::net::ops::cuda::ranks::between_gpus(&self.collective, gpu.shared())?;
+            return Ok(Self { device: Some(device), ..self });
+        }
+        Ok(self)
+    }
+
+    /// How numbers that lie on a GPU are exchanged.
+    ///
+    /// # Errors
+    /// Ranks that were not told that they compute on GPUs.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn device(&self) -> candle_core::Result<&BetweenGpus> {
+        match &self.device {
+            Some(device) => Ok(device),
+            None => candle_core::bail!("the ranks of this training compute on the CPU, and a tensor lies on a GPU"),
+        }
+    }
+
+    /// By what means they exchange numbers.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        #[cfg(feature = "cuda")]
+        if let Some(device) = &self.device {
+            return device.describe();
+        }
+        "which exchange numbers by TCP".to_owned()
     }
 
     /// How they talk.

@@ -13,6 +13,8 @@ mod session;
 #[cfg(test)]
 mod checkpoint_tests;
 #[cfg(test)]
+mod ranks_tests;
+#[cfg(test)]
 mod recipe_tests;
 #[cfg(test)]
 mod tests;
