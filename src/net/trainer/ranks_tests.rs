@@ -175,8 +175,8 @@ fn ranks_take_the_steps_of_one_process_with_either_normalisation() {
 #[test]
 fn scores_of_ranks_are_those_of_one_process_to_the_bit() {
     let network = Tiny::new(Norm::Group);
-    let loss = config().loss.criterion(&DISCS.class_pixels()).unwrap();
     let score = |team: Option<&Team>| -> Option<HoldoutScore> {
+        let loss = config().loss.criterion(&DISCS.class_pixels()).unwrap();
         // Seven batches of up to 3 patches, for 3 ranks.
         let source = Discs { holdout: 20, ..DISCS };
         let augment = crate::net::augment::AugmentConfig::default();
