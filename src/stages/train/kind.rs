@@ -159,9 +159,12 @@ pub(in crate::stages) fn compute(config: &TrainConfig, task: &TaskContext<'_>) -
     open_compute(task, GpuUse { precision: config.precision, deterministic: config.deterministic, memory: None })
 }
 
+/// How one process needs less memory.
+const SMALLER: &str = "take fewer patches a step, or say `batch: auto` so that a step may be computed in parts";
+
 /// An error of the network as that of a task that trains.
 pub(in crate::stages) fn training_failure(error: NetError) -> StageError {
-    task_failure(error, "take fewer patches a step, or say `batch: auto` so that a step may be computed in parts")
+    task_failure(error, SMALLER)
 }
 
 fn open_patches(task: &TaskContext<'_>) -> Result<(PatchIndex, Vec<TileReader>), StageError> {
@@ -184,7 +187,7 @@ fn run_training(
     let compute = compute(config, task)?;
     let count = ranks::ranks(task, span);
     if count == 1 {
-        return train_among((&compute, None), config, model, source, task).map_err(|error| failure(error, task));
+        return train_among((&compute, None), config, model, source, task).map_err(|error| failure(error, task, SMALLER));
     }
     let batch = config.batch.patches();
     if batch < count {
@@ -202,7 +205,8 @@ fn run_training(
             Ok(trained)
         }
         Err(NetError::Ranks(error)) => Err(others.story(&error)),
-        Err(error) => Err(failure(error, task)),
+        // A share is never computed in parts.
+        Err(error) => Err(failure(error, task, "take fewer patches a step, or more GPUs")),
     }
 }
 
@@ -237,14 +241,14 @@ fn train_among(
     train_together(place, config, model, source, &hooks)
 }
 
-/// An error of the training, with what to do about it.
-fn failure(error: NetError, task: &TaskContext<'_>) -> StageError {
+/// An error of the training, with what to do about it. `smaller` says how to need less memory.
+fn failure(error: NetError, task: &TaskContext<'_>, smaller: &str) -> StageError {
     match error {
         NetError::Diverged { .. } | NetError::GradientDiverged { .. } => StageError::with_help(
             error.to_string(),
             format!("lower `optimizer.lr` (it is {}) or set `clip: 1.0`", task.params["optimizer"]["lr"]),
         ),
-        other => training_failure(other),
+        other => task_failure(other, smaller),
     }
 }
 
