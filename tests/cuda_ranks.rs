@@ -71,7 +71,8 @@ fn without_nccl(folder: &Path) -> bool {
     let Some(libraries) = std::env::var_os(LIBRARIES) else { return false };
     for entry in fs::read_dir(libraries).unwrap().flatten() {
         if !entry.file_name().to_string_lossy().starts_with("libnccl") {
-            std::os::unix::fs::symlink(fs::canonicalize(entry.path()).unwrap(), folder.join(entry.file_name())).unwrap();
+            std::os::unix::fs::symlink(fs::canonicalize(entry.path()).unwrap(), folder.join(entry.file_name()))
+                .unwrap();
         }
     }
     true
@@ -109,7 +110,12 @@ fn without_nccl_numbers_go_through_the_hosts() {
     let (with, without) = (project(2), project(2));
     train(&with, "f32", None);
     let ran = train(&without, "f32", Some(folder.path())).says(&["through the hosts' memory"]);
-    assert_eq!(ran.stderr.contains("NCCL is not used, since rank 0 has none"), cfg!(feature = "nccl"), "{}", ran.stderr);
+    assert_eq!(
+        ran.stderr.contains("NCCL is not used, since rank 0 has none"),
+        cfg!(feature = "nccl"),
+        "{}",
+        ran.stderr
+    );
     let found = distance(&weights(&with), &weights(&without));
     assert!(found < 1e-5, "{found:e}");
 }

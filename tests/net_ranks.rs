@@ -15,8 +15,7 @@ use s2pipe::net::collective::{Collective, RankError, Team};
 use s2pipe::net::ops::GradientsOf;
 use s2pipe::net::rng::Rng;
 use s2pipe::net::{
-    Compute, IGNORE, NetError, Part, PatchSource, Result, TrainConfig, TrainHooks, Trained, draw, train,
-    train_together,
+    Compute, IGNORE, NetError, Part, PatchSource, Result, TrainConfig, TrainHooks, Trained, draw, train, train_together,
 };
 use serde_json::{Value, json};
 
@@ -228,7 +227,8 @@ impl End {
         assert_eq!(self.weights.len(), other.weights.len());
         let squares: f64 = self.weights.iter().map(|w| f64::from(*w).powi(2)).sum();
         let typical = (squares / self.weights.len() as f64).sqrt();
-        let weights = self.weights.iter().zip(&other.weights).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+        let weights =
+            self.weights.iter().zip(&other.weights).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
         let losses = self.losses.iter().chain(&self.scores).zip(other.losses.iter().chain(&other.scores));
         (weights / typical, losses.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max))
     }
@@ -246,7 +246,8 @@ const TOLERANCE: f64 = 1e-5;
 
 #[test]
 fn two_and_four_ranks_take_the_steps_of_one_process() {
-    let segformer = json!({ "kind": "segformer", "width": 8, "depth": 2, "blocks": 1, "heads": 2, "ffn": 2, "decoder": 8 });
+    let segformer =
+        json!({ "kind": "segformer", "width": 8, "depth": 2, "blocks": 1, "heads": 2, "ffn": 2, "decoder": 8 });
     let mut cases = vec![
         ("U-Net, cross-entropy", settings(unet(), cross_entropy())),
         ("U-Net, cross-entropy and Lovász", settings(unet(), with_lovasz())),
@@ -285,9 +286,10 @@ fn without_common_statistics_the_gradients_would_be_others() {
     let shares = [(0, 3), (3, 3)].map(|(first, count)| model.record(&bands.narrow(0, first, count).unwrap()).unwrap());
     let logits = Tensor::cat(&[shares[0].output(), shares[1].output()], 0).unwrap();
     let (_, gradient) = loss.with_gradient(&logits, &labels).unwrap();
-    let mut parts = shares.into_iter().zip([0, 3]).map(|(share, first)| {
-        share.backward(&gradient.narrow(0, first, 3).unwrap().contiguous().unwrap()).unwrap()
-    });
+    let mut parts = shares
+        .into_iter()
+        .zip([0, 3])
+        .map(|(share, first)| share.backward(&gradient.narrow(0, first, 3).unwrap().contiguous().unwrap()).unwrap());
     let (a, b) = (parts.next().unwrap(), parts.next().unwrap());
     let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let (mut difference, mut squares) = (0.0, 0.0);
@@ -406,8 +408,7 @@ fn another_number_of_ranks_goes_on_with_a_checkpoint() {
     // One process makes five of eight steps.
     let steps = std::cell::Cell::new(0);
     let on_step = |done: usize, _: usize, _: f32| steps.set(done);
-    let hooks =
-        TrainHooks { on_step: &on_step, cancelled: &|| steps.get() == 5, ..TrainHooks::quiet(&checkpoints) };
+    let hooks = TrainHooks { on_step: &on_step, cancelled: &|| steps.get() == 5, ..TrainHooks::quiet(&checkpoints) };
     let stopped = train(&read(&config.to_string()), &Discs, &hooks);
     assert!(matches!(stopped, Err(NetError::Cancelled)));
     // Two make one more, four the rest.

@@ -20,7 +20,9 @@ pub enum RankError {
         reason: String,
     },
     /// Two ranks are not doing the same thing.
-    #[error("rank {peer} is out of step: expected {expected}, found {found}; all ranks must run the same build of s2pipe")]
+    #[error(
+        "rank {peer} is out of step: expected {expected}, found {found}; all ranks must run the same build of s2pipe"
+    )]
     OutOfStep {
         /// The one that differs from this rank.
         peer: usize,

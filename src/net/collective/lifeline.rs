@@ -46,7 +46,11 @@ impl Lifeline {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn new(stream: TcpStream, peer: usize, over: impl FnOnce(RankError) + Send + 'static) -> io::Result<Self> {
+    pub(super) fn new(
+        stream: TcpStream,
+        peer: usize,
+        over: impl FnOnce(RankError) + Send + 'static,
+    ) -> io::Result<Self> {
         let listening = stream.try_clone()?;
         listening.set_read_timeout(Some(WAIT))?;
         stream.set_write_timeout(Some(WAIT))?;

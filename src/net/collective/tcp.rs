@@ -49,12 +49,7 @@ impl Tcp {
     }
 
     /// Another rank, connected to rank 0.
-    pub(super) fn guest(
-        place: (usize, usize),
-        peer: TcpStream,
-        life: Lifeline,
-        fate: Arc<Fate>,
-    ) -> io::Result<Self> {
+    pub(super) fn guest(place: (usize, usize), peer: TcpStream, life: Lifeline, fate: Arc<Fate>) -> io::Result<Self> {
         Self::new(place, vec![peer], vec![life], fate)
     }
 
@@ -91,7 +86,11 @@ impl Tcp {
                 while self.fate.error().is_none() && closed.elapsed() < REASON {
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                self.fate.end(RankError::Lost { peer, reason: format!("its connection broke: {error}") })
+                let reason = match error.kind() {
+                    io::ErrorKind::UnexpectedEof => "it closed its connection".to_owned(),
+                    _ => format!("its connection broke: {error}"),
+                };
+                self.fate.end(RankError::Lost { peer, reason })
             }
         }
     }
@@ -148,9 +147,8 @@ impl Collective for Tcp {
             lines.bytes = mine.to_vec();
             lines.send(0, Act::Gather)?;
             lines.receive(0, (Act::Gather, None))?;
-            unpack(&lines.bytes, self.ranks).ok_or_else(|| {
-                Trouble::Closed { peer: 0, error: io::Error::other("what it gathered cannot be read") }
-            })
+            unpack(&lines.bytes, self.ranks)
+                .ok_or_else(|| Trouble::Closed { peer: 0, error: io::Error::other("what it gathered cannot be read") })
         })
     }
 

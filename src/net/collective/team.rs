@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{Collective, RankError, Share};
-use crate::net::{Compute, NetError};
 #[cfg(feature = "cuda")]
 use crate::net::ops::cuda::ranks::BetweenGpus;
+use crate::net::{Compute, NetError};
 
 /// This rank among the others.
 #[derive(Clone, Debug)]

@@ -164,8 +164,7 @@ fn ranks_take_the_steps_of_one_process_with_either_normalisation() {
         for ranks in [2, 3] {
             let all = each(ranks, |team| five_steps(norm, Some(team)));
             assert!(all.iter().all(|found| *found == all[0]), "{norm:?}: the ranks differ");
-            let difference =
-                |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let difference = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             let found = (difference(&all[0].0, &alone), difference(&all[0].1, &losses));
             assert!(found.0 < TOLERANCE && found.1 < TOLERANCE, "{norm:?}, {ranks} ranks: {found:?}");
         }

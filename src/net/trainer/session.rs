@@ -1,8 +1,8 @@
 //! One training from its first step, or from a checkpoint, to its end.
 
 mod beginning;
-mod ranks;
 mod range_test;
+mod ranks;
 
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};

@@ -187,11 +187,13 @@ fn run_training(
     let compute = compute(config, task)?;
     let count = ranks::ranks(task, span);
     if count == 1 {
-        return train_among((&compute, None), config, model, source, task).map_err(|error| failure(error, task, SMALLER));
+        return train_among((&compute, None), config, model, source, task)
+            .map_err(|error| failure(error, task, SMALLER));
     }
     let batch = config.batch.patches();
     if batch < count {
-        let notice = format!("a batch of {batch} patches cannot be shared out: each of {count} ranks computes all of it");
+        let notice =
+            format!("a batch of {batch} patches cannot be shared out: each of {count} ranks computes all of it");
         task.progress.progress(Progress::Notice(notice));
     }
     let others = Others::gather(task, span, &compute)?;

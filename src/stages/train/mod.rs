@@ -19,7 +19,7 @@ pub(in crate::stages) use forest::is_forest;
 pub use init::{INIT_VERSION, InitDocument};
 pub(in crate::stages) use init::{begin, input as init_input};
 pub use kind::Train;
-pub use ranks::{Span, take_part, take_part_elsewhere};
 pub(in crate::stages) use kind::{compute, prepare, training_failure};
+pub use ranks::{Span, take_part, take_part_elsewhere};
 pub(in crate::stages) use record::record;
 pub(in crate::stages) use unheeded::unheeded;

@@ -152,12 +152,16 @@ impl Nccl {
         gpu: &Arc<Gpu>,
     ) -> std::result::Result<Option<Box<dyn Way>>, NetError> {
         let found = Functions::open();
-        let problem = found.as_ref().err().map_or_else(String::new, |reason| format!("libnccl.so.2 was not found: {reason}"));
+        let problem =
+            found.as_ref().err().map_or_else(String::new, |reason| format!("libnccl.so.2 was not found: {reason}"));
         let problems = collective.gather(problem.as_bytes())?;
         let Some(functions) = found.ok().filter(|_| problems.iter().all(Vec::is_empty)) else {
             if collective.rank() == 0 {
                 problems.iter().enumerate().filter(|(_, problem)| !problem.is_empty()).for_each(|(rank, problem)| {
-                    tracing::warn!("NCCL is not used, since rank {rank} has none: {}", String::from_utf8_lossy(problem));
+                    tracing::warn!(
+                        "NCCL is not used, since rank {rank} has none: {}",
+                        String::from_utf8_lossy(problem)
+                    );
                 });
             }
             return Ok(None);

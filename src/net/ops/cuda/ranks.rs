@@ -46,18 +46,12 @@ pub(crate) fn between_gpus(
 }
 
 #[cfg(feature = "nccl")]
-fn fast_way(
-    collective: &Arc<dyn Collective>,
-    gpu: &Arc<Gpu>,
-) -> std::result::Result<Option<Box<dyn Way>>, NetError> {
+fn fast_way(collective: &Arc<dyn Collective>, gpu: &Arc<Gpu>) -> std::result::Result<Option<Box<dyn Way>>, NetError> {
     super::nccl::Nccl::open(collective, gpu)
 }
 
 #[cfg(not(feature = "nccl"))]
-fn fast_way(
-    collective: &Arc<dyn Collective>,
-    _: &Arc<Gpu>,
-) -> std::result::Result<Option<Box<dyn Way>>, NetError> {
+fn fast_way(collective: &Arc<dyn Collective>, _: &Arc<Gpu>) -> std::result::Result<Option<Box<dyn Way>>, NetError> {
     // The ranks of a training are one program, but started by hand they may be two.
     let all: std::result::Result<_, RankError> = collective.gather(b"no NCCL in this build");
     let _ = all?;

@@ -88,6 +88,7 @@ impl Way for Staged {
     }
 
     fn describe(&self) -> String {
-        "which exchange numbers through the hosts' memory and by TCP, since this build or machine has no NCCL".to_owned()
+        "which exchange numbers through the hosts' memory and by TCP, since this build or machine has no NCCL"
+            .to_owned()
     }
 }

@@ -17,12 +17,7 @@ pub(super) struct HostLearner {
 
 impl HostLearner {
     /// For the parameters of `network`, alone or as one of a team.
-    pub(super) fn new(
-        network: &dyn Segmenter,
-        config: OptimizerConfig,
-        clip: Option<f64>,
-        team: Option<Team>,
-    ) -> Self {
+    pub(super) fn new(network: &dyn Segmenter, config: OptimizerConfig, clip: Option<f64>, team: Option<Team>) -> Self {
         let vars = network.parameters().iter().map(|(_, var)| var.clone());
         let optimizer: Box<dyn Optimizer> = match config {
             OptimizerConfig::AdamW(config) => Box::new(AdamW::of(vars, config)),

@@ -96,16 +96,59 @@ impl Order {
     /// # Errors
     /// Paths that are no Unicode.
     pub(super) fn line(&self) -> Result<String, StageError> {
-        serde_json::to_string(self).map_err(|error| StageError::failed(format!("the task cannot be told to ranks: {error}")))
+        serde_json::to_string(self)
+            .map_err(|error| StageError::failed(format!("the task cannot be told to ranks: {error}")))
     }
 
     /// What must be shown to rank 0.
     pub(super) fn token(&self) -> Result<Token, StageError> {
-        Token::from_hex(&self.token).ok_or_else(|| StageError::failed("what rank 0 tells its ranks is damaged: its token"))
+        Token::from_hex(&self.token)
+            .ok_or_else(|| StageError::failed("what rank 0 tells its ranks is damaged: its token"))
     }
 
     /// Where a rank computes that has GPU `ordinal`.
     pub(super) fn device(&self, ordinal: usize) -> DeviceChoice {
         if self.on_gpu { DeviceChoice::Cuda(ordinal) } else { DeviceChoice::Cpu }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn order() -> Order {
+        Order {
+            order: ORDER.to_owned(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            hosts: vec!["n1".into()],
+            port: 4000,
+            token: "ab".repeat(32),
+            ranks: 2,
+            params: json!({ "epochs": 3 }),
+            seed: Some(42),
+            classes: None,
+            inputs: BTreeMap::from([("index".into(), "in/index".into())]),
+            checkpoints: "checkpoints".into(),
+            on_gpu: true,
+            gpu_memory: None,
+            threads: 2,
+        }
+    }
+
+    #[test]
+    fn comes_back_from_its_line_and_another_version_is_refused() {
+        let line = order().line().unwrap();
+        assert!(!line.contains('\n'));
+        let back = Order::read(&line).unwrap();
+        assert_eq!(back, order());
+        assert_eq!(back.device(1), DeviceChoice::Cuda(1));
+        assert!(back.token().is_ok());
+        let other = Order { program: "0.0.1".into(), ..order() }.line().unwrap();
+        let refused = Order::read(&other).unwrap_err().to_string();
+        assert!(refused.contains("another version of s2pipe") && refused.contains("0.0.1"), "{refused}");
+        assert!(Order::read("{}").unwrap_err().to_string().contains("cannot be read"));
+        assert!(Order { token: "ab".into(), ..order() }.token().is_err());
     }
 }

@@ -31,7 +31,8 @@ impl Span {
             text.trim().parse().map(Some).map_err(|_| format!("{name} must be a number, found {text:?}"))
         };
         let Some(ranks) = number("SLURM_STEP_NUM_TASKS")?.filter(|ranks| *ranks > 1) else { return Ok(None) };
-        let missing = || "SLURM_STEP_NUM_TASKS says that there are several tasks, but SLURM_PROCID is not there".to_owned();
+        let missing =
+            || "SLURM_STEP_NUM_TASKS says that there are several tasks, but SLURM_PROCID is not there".to_owned();
         let rank = number("SLURM_PROCID")?.ok_or_else(missing)?;
         if rank >= ranks {
             return Err(format!("SLURM_PROCID must be below SLURM_STEP_NUM_TASKS ({ranks}), found {rank}"));
@@ -74,12 +75,8 @@ mod tests {
 
     #[test]
     fn a_step_of_several_tasks_is_seen_and_nothing_else() {
-        let step = [
-            ("SLURM_STEP_NUM_TASKS", "8"),
-            ("SLURM_PROCID", "5"),
-            ("SLURM_LOCALID", "1"),
-            ("SLURMD_NODENAME", "n2"),
-        ];
+        let step =
+            [("SLURM_STEP_NUM_TASKS", "8"), ("SLURM_PROCID", "5"), ("SLURM_LOCALID", "1"), ("SLURMD_NODENAME", "n2")];
         let span = read(&step).unwrap().unwrap();
         assert_eq!(span, Span { rank: 5, ranks: 8, local: 1, node: Some("n2".into()) });
         assert_eq!((span.ordinal(4), span.ordinal(1)), (1, 0));
