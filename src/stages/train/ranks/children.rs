@@ -73,9 +73,13 @@ impl Children {
         }
     }
 
-    /// How a rank ended, and what it said last; `None` where it still runs or ended well.
-    pub(super) fn fate(&mut self, number: usize) -> Option<String> {
+    /// How a rank ended, for which it has `patience`, and what it said last; `None` where it still runs or ended well.
+    pub(super) fn fate(&mut self, number: usize, patience: Duration) -> Option<String> {
         let rank = self.0.iter_mut().find(|rank| rank.number == number)?;
+        let started = Instant::now();
+        while !rank.look() && started.elapsed() < patience {
+            std::thread::sleep(LOOK);
+        }
         let ended = rank.ended.filter(|ended| !ended.success())?;
         if let Some(reader) = rank.reader.take() {
             // It ends with the pipe that the process held.

@@ -152,10 +152,7 @@ fn story(error: &RankError, children: Option<&mut Children>) -> StageError {
     let (RankError::Lost { peer, .. } | RankError::GaveUp { peer, .. }) = error else {
         return StageError::failed(error.to_string());
     };
-    let fate = children.and_then(|children| {
-        children.wait(END);
-        children.fate(*peer)
-    });
+    let fate = children.and_then(|children| children.fate(*peer, END));
     let message = match (error, fate) {
         (RankError::Lost { .. }, Some(fate)) => format!("rank {peer} was lost: {fate}"),
         _ => error.to_string(),
