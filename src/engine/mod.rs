@@ -3,6 +3,7 @@
 mod action;
 mod afar_kept;
 mod attempt;
+mod beside;
 mod budget;
 mod cache;
 mod cancel;
@@ -55,6 +56,7 @@ mod view;
 mod wording;
 
 pub use action::{Action, MadeFrom, RanAs, StoredOutput};
+pub use beside::Beside;
 pub use cache::Cache;
 pub use cancel::Cancel;
 pub use collect::{CollectOptions, Collected, CollectedResult};

@@ -202,6 +202,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// A program that was started in `root`.
+    pub(crate) fn of(child: Child, root: &Path) -> Self {
+        Self { child: Some(child), root: root.to_path_buf() }
+    }
+
     /// Waits until the condition holds. The program must be running all the while.
     #[track_caller]
     pub(crate) fn wait_until(&mut self, what: &str, mut condition: impl FnMut(&Path) -> bool) {

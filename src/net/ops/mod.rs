@@ -32,6 +32,7 @@ mod max_pool;
 mod max_pool3x3;
 mod mean_pool;
 mod panel;
+mod rank_statistics;
 mod ranks;
 mod relu;
 mod scratch;

@@ -110,6 +110,15 @@ fn load(needed: &Needed) -> Result<Library, String> {
     Err(reason)
 }
 
+/// A library of NVIDIA's that not every machine has, under one of these version numbers.
+///
+/// # Errors
+/// Why it cannot be opened.
+#[cfg(feature = "nccl")]
+pub(super) fn library(name: &'static str, versions: &'static [u32]) -> Result<Library, String> {
+    load(&Needed { name, versions, optional: true })
+}
+
 /// The loader's own words, which lie one level down.
 fn words_of(error: &libloading::Error) -> String {
     use std::error::Error as _;

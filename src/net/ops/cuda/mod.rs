@@ -16,13 +16,18 @@ pub(crate) mod launch;
 pub(crate) mod layer_norm;
 pub(crate) mod loss;
 pub(crate) mod lovasz;
+#[cfg(feature = "nccl")]
+mod nccl;
 pub(crate) mod norm;
+mod norm_ranks;
 pub(crate) mod optimizer;
 pub(crate) mod pointwise;
 mod pool;
 pub(crate) mod pool3x3;
+pub(crate) mod ranks;
 mod rows;
 pub(crate) mod softmax;
+mod staged;
 pub(crate) mod turn;
 
 pub use error::{DeviceError, Shortage};
