@@ -50,7 +50,7 @@ MaxArraySize=101
 KillWait=5
 MinJobAge=600
 GresTypes=gpu
-NodeName=node1 NodeHostname=$(hostname) NodeAddr=127.0.0.1 CPUs=4 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
+NodeName=node1 NodeHostname=$(hostname) NodeAddr=127.0.0.1 CPUs=8 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes=node1 Default=YES MaxTime=INFINITE State=UP
 END
   printf "NodeName=node1 Name=gpu File=/dev/%s\n" null zero >"$home/gres.conf"

@@ -12,6 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::project::{self, Project, Ran, Running};
 
+/// A command that waits for [`Afar::let_go`].
+pub(crate) const GATE: &str = "until test -e ROOT/go; do sleep 0.05; done";
 /// Longest wait for what the cluster is about to do. No test is meant to come near it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -81,7 +83,19 @@ impl Afar {
 
     /// The same, left running.
     pub(crate) fn start_afar(&self, args: &[&str]) -> Running {
-        self.start(&[&["--executor", "slurm"], args].concat())
+        let said = fs::File::create(self.path("said.txt")).unwrap();
+        self.start_with(&[&["--executor", "slurm"], args].concat(), |command| {
+            command.stderr(said);
+        })
+    }
+
+    /// What the run that was started last has said so far must have all of these in it.
+    #[track_caller]
+    pub(crate) fn said(&self, phrases: &[&str]) {
+        let said = fs::read_to_string(self.path("said.txt")).unwrap();
+        for phrase in phrases {
+            assert!(said.contains(phrase), "{phrase:?} is not in\n{said}");
+        }
     }
 
     /// What `squeue` lists of this project, which its jobs have as their working folder.
@@ -179,6 +193,11 @@ impl Afar {
         let processes = self.processes();
         assert!(!processes.is_empty(), "no job of this project runs");
         processes.into_iter().for_each(|id| kill_process(id, signal).unwrap());
+    }
+
+    /// The elements that wait for others.
+    pub(crate) fn waiting(&self) -> Vec<Listed> {
+        self.queue().into_iter().filter(|line| line.state == "PENDING" && line.reason == "Dependency").collect()
     }
 
     /// Lets stages go on that wait for `ROOT/go`.

@@ -12,7 +12,6 @@ use std::time::Instant;
 use super::{Report, Scheduler, name};
 use crate::engine::action::Lookup;
 use crate::engine::digest::Key;
-use crate::engine::error::EngineError;
 use crate::engine::event::{Event, TaskStatus};
 use crate::engine::executor::{TaskDone, TaskFailed};
 use crate::engine::graph::{StageId, TaskId};
@@ -59,22 +58,22 @@ impl<'a> Scheduler<'a> {
     }
 
     /// Follows what an earlier run has handed over, in place of handing it over again.
-    pub(super) fn follow(&mut self) -> Result<(), EngineError> {
-        let Some(cluster) = self.around.reach.cluster else { return Ok(()) };
+    pub(super) fn follow(&mut self, on_their_way: &HashSet<Ticket>) {
+        if self.around.reach.cluster.is_none() {
+            return;
+        }
         self.afar.tickets = self.survey.tickets();
         for (id, ticket) in self.afar.tickets.iter().enumerate() {
             if let Some(ticket) = ticket {
                 self.afar.by_ticket.entry(*ticket).or_default().push(id);
             }
         }
-        let on_their_way = cluster.on_their_way()?;
         for id in 0..self.ends.len() {
             let wanted = matches!(self.survey.states[id], State::Must { .. } | State::May);
             if let Some(ticket) = self.afar.ticket(id).filter(|t| wanted && on_their_way.contains(t)) {
                 self.mark_sent(id, ticket, true);
             }
         }
-        Ok(())
     }
 
     fn mark_sent(&mut self, id: TaskId, ticket: Ticket, followed: bool) {
