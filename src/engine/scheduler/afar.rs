@@ -12,7 +12,6 @@ use std::time::Instant;
 use super::{Report, Scheduler, name};
 use crate::engine::action::Lookup;
 use crate::engine::digest::Key;
-use crate::engine::error::EngineError;
 use crate::engine::event::{Event, TaskStatus};
 use crate::engine::executor::{TaskDone, TaskFailed};
 use crate::engine::graph::{StageId, TaskId};
@@ -30,6 +29,8 @@ pub(super) struct Afar {
     /// Tasks that have the same ticket are one task to the cluster.
     by_ticket: HashMap<Ticket, Vec<TaskId>>,
     sent: BTreeMap<TaskId, Sent>,
+    /// On their way in vain, and yet to be taken back.
+    in_vain: Vec<Ticket>,
 }
 
 /// A task that comes back this often is given up.
@@ -37,6 +38,8 @@ const MOST_RETURNS: u8 = 3;
 
 struct Sent {
     ticket: Ticket,
+    /// By an earlier run.
+    followed: bool,
     begun: Option<Instant>,
     /// How it ended, where that was heard before what it reads was known to be made.
     early: Option<(Key, bool)>,
@@ -55,27 +58,27 @@ impl<'a> Scheduler<'a> {
     }
 
     /// Follows what an earlier run has handed over, in place of handing it over again.
-    pub(super) fn follow(&mut self) -> Result<(), EngineError> {
-        let Some(cluster) = self.around.reach.cluster else { return Ok(()) };
+    pub(super) fn follow(&mut self, on_their_way: &HashSet<Ticket>) {
+        if self.around.reach.cluster.is_none() {
+            return;
+        }
         self.afar.tickets = self.survey.tickets();
         for (id, ticket) in self.afar.tickets.iter().enumerate() {
             if let Some(ticket) = ticket {
                 self.afar.by_ticket.entry(*ticket).or_default().push(id);
             }
         }
-        let on_their_way = cluster.on_their_way()?;
         for id in 0..self.ends.len() {
             let wanted = matches!(self.survey.states[id], State::Must { .. } | State::May);
             if let Some(ticket) = self.afar.ticket(id).filter(|t| wanted && on_their_way.contains(t)) {
-                self.mark_sent(id, ticket);
+                self.mark_sent(id, ticket, true);
             }
         }
-        Ok(())
     }
 
-    fn mark_sent(&mut self, id: TaskId, ticket: Ticket) {
+    fn mark_sent(&mut self, id: TaskId, ticket: Ticket, followed: bool) {
         self.running += 1;
-        self.afar.sent.insert(id, Sent { ticket, begun: None, early: None });
+        self.afar.sent.insert(id, Sent { ticket, followed, begun: None, early: None });
     }
 
     /// Listens to the cluster on a thread of its own until nobody listens to that.
@@ -99,6 +102,10 @@ impl<'a> Scheduler<'a> {
 
     /// Hands over everything that can be.
     pub(super) fn hand_over(&mut self, cluster: &dyn Cluster) {
+        let in_vain = std::mem::take(&mut self.afar.in_vain);
+        if !in_vain.is_empty() {
+            cluster.withdraw(&in_vain);
+        }
         if self.around.cancel.is_cancelled() {
             return self.leave(cluster);
         }
@@ -178,7 +185,7 @@ impl<'a> Scheduler<'a> {
         let mut seen = HashSet::with_capacity(ids.len());
         for &id in ids {
             let Some(errand) = self.errand(id) else { continue };
-            self.mark_sent(id, errand.ticket);
+            self.mark_sent(id, errand.ticket, false);
             if seen.insert(errand.ticket) {
                 errands.push(errand);
             }
@@ -232,7 +239,7 @@ impl<'a> Scheduler<'a> {
                 }
                 News::Done { key, ran } => ids.iter().for_each(|id| self.arrived(*id, key, ran)),
                 News::Failed { error, log } => self.failed(&ids, error, log),
-                News::Withdrawn => ids.iter().for_each(|id| self.skip(*id)),
+                News::Withdrawn => ids.iter().for_each(|id| self.withdrawn(*id)),
                 News::Returned => ids.iter().for_each(|id| self.returned(*id)),
             }
         }
@@ -291,12 +298,17 @@ impl<'a> Scheduler<'a> {
         }
     }
 
+    /// A task did not begin. An earlier run may have made it wait for more than it reads; what keeps going tries it again.
+    fn withdrawn(&mut self, id: TaskId) {
+        let spoilt = self.spoilt[id] || self.spoilt_stages[self.survey.graph.tasks[id].stage];
+        let followed = self.afar.sent.get(&id).is_some_and(|sent| sent.followed);
+        if followed && self.around.options.keep_going && !spoilt { self.returned(id) } else { self.skip(id) }
+    }
+
     /// A task that is on its way in vain: what it waits for did not end well, or it was taken back.
     pub(super) fn skip(&mut self, id: TaskId) {
         let Some(sent) = self.afar.sent.remove(&id) else { return };
-        if let Some(cluster) = self.around.reach.cluster {
-            cluster.withdraw(&[sent.ticket]);
-        }
+        self.afar.in_vain.push(sent.ticket);
         self.drop_task(id);
     }
 
@@ -329,7 +341,8 @@ impl<'a> Scheduler<'a> {
         if self.afar.sent.is_empty() {
             return;
         }
-        cluster.interrupted();
+        let tickets: Vec<Ticket> = self.afar.sent.values().map(|sent| sent.ticket).collect();
+        cluster.interrupted(&tickets);
         for (id, sent) in std::mem::take(&mut self.afar.sent) {
             if self.ends[id].is_some() {
                 // Skipped, because what it waits for is left, too.
