@@ -105,6 +105,8 @@ pub enum Event<'a> {
 pub enum TaskStatus {
     /// Its result was in the cache, or another process made it meanwhile.
     Cached,
+    /// Its result came from the remote.
+    Fetched,
     /// It ran.
     Ran,
     /// It ran, and its deadline cut it short.

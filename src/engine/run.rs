@@ -14,6 +14,7 @@ use super::event::{Event, Observer, TaskStatus};
 use super::graph::{Graph, StageId, TaskId};
 use super::journal::Journal;
 use super::plan::PlanCounts;
+use super::reach::Reach;
 use super::resources::Pool;
 use super::run_folder::{EVENTS_FILE, RunFolder};
 use super::scheduler::{Around, Scheduler};
@@ -68,11 +69,27 @@ impl Default for RunOptions {
     }
 }
 
+/// Runs a pipeline on this machine, with nothing but this machine. See [`run_within`].
+///
+/// # Errors
+/// As [`run_within`].
+pub fn run(
+    graph: &Graph,
+    registry: &Registry,
+    cache: &Cache,
+    options: &RunOptions,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<RunSummary, EngineError> {
+    run_within(Reach::default(), graph, registry, cache, options, observer, cancel)
+}
+
 /// Runs a pipeline. A task that fails is no error of this function: it is in the summary.
 ///
 /// # Errors
 /// [`EngineError`] when the run cannot be planned or its folder cannot be written.
-pub fn run(
+pub fn run_within(
+    reach: Reach<'_>,
     graph: &Graph,
     registry: &Registry,
     cache: &Cache,
@@ -98,6 +115,7 @@ pub fn run(
         cancel,
         budget: Budget::new(&survey, start, options.budget.or(graph.budget), options.jobs.max(1)),
         logs: folder.dir.join("logs"),
+        reach,
     };
     let tasks = counts(&survey);
     around.observer.event(&Event::RunStarted { run: &folder.id, pipeline: &graph.pipeline, tasks });
@@ -189,6 +207,7 @@ fn stage_summary(scheduler: &Scheduler<'_>, id: StageId) -> StageSummary {
         let end = scheduler.ends[task].as_ref();
         match end.map_or(TaskStatus::Cached, |e| e.status) {
             TaskStatus::Cached => tasks.cached += 1,
+            TaskStatus::Fetched => tasks.fetched += 1,
             TaskStatus::Ran | TaskStatus::CutShort => tasks.ran += 1,
             TaskStatus::Failed => tasks.failed += 1,
             TaskStatus::Skipped | TaskStatus::Cancelled => tasks.skipped += 1,

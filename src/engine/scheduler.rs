@@ -3,26 +3,26 @@
 //! One thread (the caller's) decides; each running task has a thread of its own. Which tasks run side by side never
 //! changes what they leave.
 
+mod ask;
 mod crew;
+mod launch;
 mod vanished;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Scope;
 use std::time::Instant;
 
 use self::crew::Crew;
-use super::attempt::panic_message;
 use super::budget::Budget;
 use super::cancel::Cancel;
 use super::digest::Key;
 use super::error::EngineError;
-use super::event::{Event, Observer, TaskName, TaskStatus, Watch};
-use super::executor::{TaskDone, TaskEnv, TaskFailed, run_task};
+use super::event::{Event, Observer, TaskName, TaskStatus};
+use super::executor::{TaskDone, TaskFailed};
 use super::graph::{Graph, StageId, TaskId};
-use super::job::TaskJob;
+use super::reach::Reach;
 use super::reason::Reason;
 use super::resources::Pool;
 use super::run::RunOptions;
@@ -30,7 +30,6 @@ use super::stage::{Cores, Outcome, Registry};
 use super::survey::{Made, State, Survey};
 use super::task_error::TaskError;
 use super::view::Publisher;
-use crate::spec::Cpus;
 
 /// What a run has around it.
 pub(super) struct Around<'a> {
@@ -40,6 +39,7 @@ pub(super) struct Around<'a> {
     pub(super) cancel: &'a Cancel,
     pub(super) budget: Budget,
     pub(super) logs: PathBuf,
+    pub(super) reach: Reach<'a>,
 }
 
 /// How a task ended, as the summary needs it.
@@ -50,7 +50,13 @@ pub(super) struct TaskEnd {
     pub(super) span: Option<(Instant, Instant)>,
 }
 
-type Report = (TaskId, Instant, Result<TaskDone, TaskFailed>);
+/// What the deciding thread hears from the others.
+enum Report {
+    /// A task is over; since when it ran.
+    Ended(TaskId, Instant, Result<TaskDone, TaskFailed>),
+    /// The remote was asked for a task's result; whether that is in the cache now.
+    Asked(TaskId, bool),
+}
 
 /// The state of a run. See the module.
 pub(super) struct Scheduler<'a> {
@@ -79,6 +85,10 @@ pub(super) struct Scheduler<'a> {
     /// Unfinished tasks that want all cores.
     all_cores: Vec<TaskId>,
     ready: BTreeSet<TaskId>,
+    /// Tasks whose results the remote is to be asked for before they are ready.
+    to_ask: Vec<TaskId>,
+    /// How many it is being asked for.
+    asking: usize,
     pool: Pool,
     running: usize,
     stopped: bool,
@@ -125,6 +135,8 @@ impl<'a> Scheduler<'a> {
                 .filter(|id| unfinished(*id) && graph.tasks[*id].plan.cores == Cores::All)
                 .collect(),
             ready: BTreeSet::new(),
+            to_ask: Vec::new(),
+            asking: 0,
             pool,
             running: 0,
             stopped: false,
@@ -158,8 +170,9 @@ impl<'a> Scheduler<'a> {
     where
         'a: 's,
     {
-        let mut crew = Crew::new();
+        let (mut crew, mut askers) = (Crew::new(), Crew::new());
         loop {
+            self.ask(scope, &mut askers, sender);
             while let Some(id) = self.next() {
                 self.launch(scope, &mut crew, sender, id);
             }
@@ -167,12 +180,15 @@ impl<'a> Scheduler<'a> {
             for id in std::mem::take(&mut self.unpublished) {
                 self.publisher.made(&self.survey, id);
             }
-            if self.running == 0 {
+            if self.running + self.asking == 0 {
                 return Ok(());
             }
             // The sender lives as long as this loop, so there is always a report to come.
-            let Ok(report) = reports.recv() else { return Ok(()) };
-            self.take(report);
+            match reports.recv() {
+                Ok(Report::Ended(id, begun, result)) => self.take((id, begun, result)),
+                Ok(Report::Asked(id, found)) => self.answered(id, found),
+                Err(_) => return Ok(()),
+            }
         }
     }
 
@@ -209,19 +225,26 @@ impl<'a> Scheduler<'a> {
             if let State::Made(made) = &self.survey.states[id] {
                 self.tell_end(id, TaskStatus::Cached, 0.0, Some(made), None);
                 self.end(id, TaskStatus::Cached, None, &mut free);
+            } else if self.may_be_remote(id) {
+                self.to_ask.push(id);
             } else {
-                if let State::Must { reasons, .. } = &self.survey.states[id] {
-                    self.around.observer.event(&Event::TaskQueued { name: name(self.survey.graph, id), reasons });
-                    self.why.push((id, reasons.iter().map(ToString::to_string).collect()));
-                }
-                self.ready.insert(id);
+                self.queue(id);
             }
         }
     }
 
+    /// A task has to run and can.
+    fn queue(&mut self, id: TaskId) {
+        if let State::Must { reasons, .. } = &self.survey.states[id] {
+            self.around.observer.event(&Event::TaskQueued { name: name(self.survey.graph, id), reasons });
+            self.why.push((id, reasons.iter().map(ToString::to_string).collect()));
+        }
+        self.ready.insert(id);
+    }
+
     /// Marks a task as over and collects what it frees.
     fn end(&mut self, id: TaskId, status: TaskStatus, span: Option<(Instant, Instant)>, free: &mut VecDeque<TaskId>) {
-        let well = matches!(status, TaskStatus::Cached | TaskStatus::Ran | TaskStatus::CutShort);
+        let well = matches!(status, TaskStatus::Cached | TaskStatus::Fetched | TaskStatus::Ran | TaskStatus::CutShort);
         self.ends[id] = Some(TaskEnd { status, span });
         for reader in std::mem::take(&mut self.readers[id]) {
             self.spoilt[reader] |= !well;
@@ -262,77 +285,8 @@ impl<'a> Scheduler<'a> {
         Some(id)
     }
 
-    fn launch<'s>(&mut self, scope: &'s Scope<'s, '_>, crew: &mut Crew<'s>, sender: &Sender<Report>, id: TaskId)
-    where
-        'a: 's,
-    {
-        if self.wait_for_inputs(id) {
-            // What it reads vanished after it was found ready, and is being made again.
-            return;
-        }
-        let begun = Instant::now();
-        self.running += 1;
-        let gpus = self.pool.take(self.survey.graph, id);
-        let Some(job) = self.job(id, gpus) else {
-            let error = TaskError::Foreign("an input of the task is not known".into());
-            return self.take((id, begun, Err(TaskFailed { error, log: None })));
-        };
-        let (around, graph, cache) = (self.around, self.survey.graph, self.survey.cache);
-        let sender = sender.clone();
-        let body = move || {
-            let watch = Watch { observer: around.observer, name: name(graph, id) };
-            let (registry, cancel, logs) = (around.registry, around.cancel, around.logs.as_path());
-            let env = TaskEnv { cache, registry, cancel, watch: &watch, logs };
-            // The kind's own panics are caught closer to it; this one catches an observer's, and without it the
-            // deciding thread would wait forever for a report.
-            let result = catch_unwind(AssertUnwindSafe(|| run_task(&job, &env))).unwrap_or_else(|panic| {
-                let (stage, message) = (job.ran_as.stage.clone(), panic_message(&*panic));
-                Err(TaskFailed { error: TaskError::Panicked { stage, message }, log: None })
-            });
-            // The receiver outlives every task's thread.
-            let _ = sender.send((id, begun, result));
-        };
-        if let Err(e) = crew.run(scope, self.running, Box::new(body)) {
-            let error = TaskError::Failed {
-                message: format!("cannot start a thread: {e}"),
-                help: Some("run with fewer jobs (`-j`)".into()),
-            };
-            self.take((id, begun, Err(TaskFailed { error, log: None })));
-        }
-    }
-
-    /// The job of a task whose inputs are all known.
-    fn job(&self, id: TaskId, gpus: Vec<u32>) -> Option<TaskJob> {
-        let mut job = self.survey.job(id)?;
-        (job.device, job.gpu_memory) = (self.around.options.device, self.around.options.gpu_memory);
-        job.threads = self.threads(id);
-        job.gpus = gpus;
-        job.seconds_left = self.around.budget.seconds_left(self.survey.graph, id, &self.pending_alone());
-        Some(job)
-    }
-
-    /// As many threads as its stage asks for processors. Else all for a task that runs alone; else a fair share among
-    /// those that run (this one included) or could run.
-    fn threads(&self, id: TaskId) -> usize {
-        let node = &self.survey.graph.tasks[id];
-        let all = self.around.options.threads.max(1);
-        if let Some(Cpus::Count(count)) = self.survey.graph.stages[node.stage].limits.resources.cpus {
-            return all.min(count as usize);
-        }
-        let side_by_side = (self.running + self.ready.len()).min(self.around.options.jobs.max(1));
-        if node.plan.cores == Cores::All { all } else { (all / side_by_side).max(1) }
-    }
-
-    /// Tasks that want all cores and are not over; only looked for when there is a budget to share.
-    fn pending_alone(&self) -> Vec<TaskId> {
-        if !self.around.budget.is_limited() {
-            return Vec::new();
-        }
-        self.all_cores.iter().copied().filter(|id| self.ends[*id].is_none()).collect()
-    }
-
     /// Takes a task's result in.
-    fn take(&mut self, (id, begun, result): Report) {
+    fn take(&mut self, (id, begun, result): (TaskId, Instant, Result<TaskDone, TaskFailed>)) {
         self.running -= 1;
         self.pool.give(id);
         let span = (begun, Instant::now());
@@ -348,6 +302,9 @@ impl<'a> Scheduler<'a> {
                 let TaskDone { key, outputs, seconds: took, created, scores, ran, .. } = done;
                 let made = Made { key, outputs, seconds: took, created, scores };
                 self.tell_end(id, status, seconds, Some(&made), None);
+                if let (Some(remote), TaskStatus::Ran) = (self.around.reach.remote, status) {
+                    remote.made(made.key, self.survey.cache);
+                }
                 self.survey.states[id] = State::Made(made);
                 self.unpublished.push(id);
                 self.end(id, status, ran.then_some(span), &mut free);

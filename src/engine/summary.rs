@@ -58,7 +58,7 @@ pub struct StageSummary {
 pub enum StageStatus {
     /// At least one task ran, and all ended well.
     Ran,
-    /// All results were in the cache.
+    /// All results were in the cache, or came from the remote.
     Cached,
     /// A task failed.
     Failed,
@@ -73,10 +73,17 @@ pub struct TaskCounts {
     pub ran: usize,
     /// Taken from the cache.
     pub cached: usize,
+    /// Fetched from the remote.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fetched: usize,
     /// Failed.
     pub failed: usize,
     /// Not run, or interrupted.
     pub skipped: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl TaskCounts {

@@ -89,8 +89,13 @@ fn status_word(status: StageStatus) -> &'static str {
 
 fn tasks(stage: &StageSummary) -> String {
     let counts = &stage.tasks;
-    let parts =
-        [(counts.ran, "ran"), (counts.cached, "cached"), (counts.failed, "failed"), (counts.skipped, "skipped")];
+    let parts = [
+        (counts.ran, "ran"),
+        (counts.cached, "cached"),
+        (counts.fetched, "fetched"),
+        (counts.failed, "failed"),
+        (counts.skipped, "skipped"),
+    ];
     let named: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     named.join(", ")
 }

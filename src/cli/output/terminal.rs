@@ -126,9 +126,10 @@ impl Terminal {
             TaskStatus::CutShort => self.line(&format!("{name}: cut short by the budget after {seconds:.1} s")),
             TaskStatus::Failed => self.line(&format!("{name}: FAILED after {seconds:.1} s")),
             TaskStatus::Cancelled => self.line(&format!("{name}: stopped after {seconds:.1} s")),
+            TaskStatus::Fetched if self.verbose => self.line(&format!("{name}: fetched")),
             TaskStatus::Cached if self.verbose => self.line(&format!("{name}: cached")),
             TaskStatus::Skipped if self.verbose => self.line(&format!("{name}: skipped")),
-            TaskStatus::Cached | TaskStatus::Skipped => {}
+            TaskStatus::Cached | TaskStatus::Fetched | TaskStatus::Skipped => {}
         }
     }
 }
