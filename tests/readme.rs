@@ -40,7 +40,8 @@ fn every_command_of_the_tour_runs() {
         let mut shell = Command::new("sh");
         let binary = Path::new(env!("CARGO_BIN_EXE_s2pipe")).parent().unwrap();
         let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap_or_default());
-        shell.args(["-c", &command]).current_dir(project.root()).env("PATH", path).env_remove("S2PIPE_LOG");
+        shell.args(["-c", &command]).current_dir(project.root()).env("PATH", path).env("S2PIPE_CONFIG", "");
+        shell.env_remove("S2PIPE_LOG");
         let ran = finish(shell);
         let fine = ran.code == Some(0) || (words[1] == "status" && ran.code == Some(3));
         assert!(fine, "{command}: exit code {:?}\n{}\n{}", ran.code, ran.stdout, ran.stderr);

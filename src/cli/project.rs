@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use super::args::{CacheDir, PipelineArgs};
 use super::failure::Failure;
 use crate::engine::{Cache, Graph, Registry};
-use crate::spec::{Override, Pipeline, find_pipeline, load};
+use crate::spec::{Override, Pipeline, Site, find_pipeline, load, personal_site};
 use crate::stages::{advice, registry};
 
-/// A checked pipeline and the kinds that it uses.
+/// A checked pipeline, the kinds that it uses, and where it runs.
 pub(super) struct Project {
     pub(super) pipeline: Pipeline,
     pub(super) registry: Registry,
+    /// What the pipeline says, over the settings of the person who runs it.
+    #[expect(dead_code, reason = "executors and the shared cache read it")]
+    pub(super) site: Site,
 }
 
 impl Project {
@@ -24,7 +27,8 @@ impl Project {
         };
         let registry = registry();
         let pipeline = load(&file, &overrides, &registry.specs())?;
-        Ok(Self { pipeline, registry })
+        let site = pipeline.site.clone().over(personal_site(&registry.specs())?);
+        Ok(Self { pipeline, registry, site })
     }
 
     /// Warns of what is allowed in the pipeline and yet probably not meant.

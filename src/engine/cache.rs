@@ -12,6 +12,8 @@
 //!     newest/<pipeline>.json            the newest key of every task, and what the view shows
 //!     runs/<id>/                        pipeline.json, tasks.json, events.jsonl, summary.json, logs of failed tasks
 //!     parts/                            files that the folders of several runs share
+//!     tickets/ab/cdef…                  key that a task sent to a cluster turned out to have
+//!     batches/<id>/                     tasks sent to a cluster: jobs, script, reports, logs
 //!     pins/                             a file for everything that `cache gc` must leave
 //!     sources                           stat cache: digests of source files
 //!     collector.lock                    held, shared, by runs that look things up; alone by `cache gc`
@@ -90,6 +92,16 @@ impl Cache {
 
     pub(super) fn pins_dir(&self) -> PathBuf {
         self.internals.join("pins")
+    }
+
+    /// What tickets have turned out to be.
+    pub(super) fn tickets_dir(&self) -> PathBuf {
+        self.internals.join("tickets")
+    }
+
+    /// What has been handed over to a cluster: a folder a batch.
+    pub fn batches_dir(&self) -> PathBuf {
+        self.internals.join("batches")
     }
 
     pub(super) fn checkpoints_dir(&self) -> PathBuf {

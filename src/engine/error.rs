@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk;
+use super::reach::ClusterError;
 
 /// The pipeline cannot be turned into tasks. A checked pipeline gives these only where a stage kind objects.
 #[derive(Debug, thiserror::Error)]
@@ -277,6 +278,9 @@ pub enum EngineError {
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// The cluster does not answer.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
 }
 
 impl EngineError {
@@ -285,6 +289,7 @@ impl EngineError {
         match self {
             Self::Plan(error) => error.help(),
             Self::Cache(error) => error.help(),
+            Self::Cluster(error) => error.help.clone(),
         }
     }
 }

@@ -54,12 +54,22 @@ pub enum Event<'a> {
         /// Which.
         name: TaskName<'a>,
     },
+    /// It waits in the queue of a cluster.
+    TaskSent {
+        /// Which.
+        name: TaskName<'a>,
+        /// The job there.
+        job: &'a str,
+    },
     /// It runs.
     TaskStarted {
         /// Which.
         name: TaskName<'a>,
         /// Its key.
         key: Key,
+        /// Job and machine, where it runs on a cluster; otherwise empty.
+        #[serde(skip_serializing_if = "str::is_empty")]
+        place: &'a str,
     },
     /// News from inside a task.
     TaskProgress {
@@ -137,6 +147,6 @@ impl TaskWatch for Watch<'_> {
     }
 
     fn started(&self, key: Key) {
-        self.observer.event(&Event::TaskStarted { name: self.name, key });
+        self.observer.event(&Event::TaskStarted { name: self.name, key, place: "" });
     }
 }

@@ -53,6 +53,14 @@ pub struct TaskDone {
     pub ran: bool,
 }
 
+impl TaskDone {
+    /// What was in the cache.
+    pub(super) fn found(key: Key, done: Done) -> Self {
+        let Done { outputs, seconds, created, outcome, scores, .. } = done;
+        Self { key, outputs, seconds, created, outcome, scores, ran: false }
+    }
+}
+
 /// A task that did not end well.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
@@ -71,14 +79,35 @@ pub struct TaskFailed {
 /// [`TaskFailed`]; nothing of the attempt stays but its log and its checkpoints.
 pub fn run_task(job: &TaskJob, env: &TaskEnv<'_>) -> Result<TaskDone, TaskFailed> {
     let early = |error| TaskFailed { error, log: None };
+    let job = &*job.completed(env.cache).map_err(early)?;
+    let done = match run_or_take(job, env) {
+        Ok(done) => done,
+        // Where there are no locks another process may have made it meanwhile, and cleared away what this one needed.
+        Err(failed) => made_meanwhile(job, env).ok_or(failed)?,
+    };
+    if let Some(ticket) = job.ticket {
+        env.cache.stamp(ticket, done.key).map_err(|e| early(e.into()))?;
+    }
+    Ok(done)
+}
+
+fn made_meanwhile(job: &TaskJob, env: &TaskEnv<'_>) -> Option<TaskDone> {
+    let key = job.resolve(env.registry).ok()?.1;
+    match env.cache.lookup(key) {
+        Lookup::Hit(done) if !job.force => Some(TaskDone::found(key, done)),
+        _ => None,
+    }
+}
+
+fn run_or_take(job: &TaskJob, env: &TaskEnv<'_>) -> Result<TaskDone, TaskFailed> {
+    let early = |error| TaskFailed { error, log: None };
     let (kind, key) = job.resolve(env.registry).map_err(early)?;
     let lock = env.cache.lock_action(key, env.cancel, || env.watch.waiting()).map_err(|e| early(e.into()))?;
     let Some(_lock) = lock else { return Err(early(TaskError::Cancelled)) };
     if !job.force
         && let Lookup::Hit(done) = env.cache.lookup(key)
     {
-        let Done { outputs, seconds, created, outcome, scores, .. } = done;
-        return Ok(TaskDone { key, outputs, seconds, created, outcome, scores, ran: false });
+        return Ok(TaskDone::found(key, done));
     }
     env.watch.started(key);
     let attempts = job.retries.saturating_add(1);

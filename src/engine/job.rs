@@ -1,16 +1,19 @@
 //! A task as a message: all that another process, or another machine that sees the cache, needs to run it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::action::{MadeFrom, RanAs};
+use super::cache::Cache;
 use super::cancel::Cancel;
 use super::digest::Key;
 use super::record::{TASK_RECORD, TaskRecord};
 use super::stage::{DeviceChoice, Registry, StageKind};
 use super::task_error::TaskError;
+use super::ticket::{Awaited, Ticket};
 
 const JOB: &str = "s2pipe.job/1";
 
@@ -45,6 +48,12 @@ pub struct TaskJob {
     pub gpus: Vec<u32>,
     /// Run it even when its result is in the cache.
     pub force: bool,
+    /// The ticket under which others may await its result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
+    /// Inputs that were not made when this was written; they are in neither `record` nor `made_from`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaits: Vec<Awaited>,
 }
 
 impl TaskJob {
@@ -63,7 +72,24 @@ impl TaskJob {
             retries: 0,
             gpus: Vec::new(),
             force: false,
+            ticket: None,
+            awaits: Vec::new(),
         }
+    }
+
+    /// The job with the inputs that it awaited, which must be made by now.
+    pub(super) fn completed(&self, cache: &Cache) -> Result<Cow<'_, Self>, TaskError> {
+        if self.awaits.is_empty() {
+            return Ok(Cow::Borrowed(self));
+        }
+        let mut job = self.clone();
+        for awaited in std::mem::take(&mut job.awaits) {
+            let (input, from) = cache.arrived(&awaited)?;
+            job.record.inputs.push(input);
+            job.made_from.insert(awaited.slot, from);
+        }
+        job.record.inputs.sort_by(|a, b| a.slot.cmp(&b.slot));
+        Ok(Cow::Owned(job))
     }
 
     /// Its deadline, if it starts now.
@@ -139,7 +165,7 @@ mod tests {
     fn limits_are_written_only_where_there_are_some_and_never_in_the_key() {
         let plain = job();
         let json = serde_json::to_value(&plain).unwrap();
-        for name in ["timeout_seconds", "retries", "gpus", "gpu_memory"] {
+        for name in ["timeout_seconds", "retries", "gpus", "gpu_memory", "ticket", "awaits"] {
             assert!(json.get(name).is_none(), "a job without limits reads as it always did");
         }
         assert_eq!(serde_json::from_value::<TaskJob>(json).unwrap(), plain);

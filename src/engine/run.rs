@@ -103,7 +103,9 @@ pub fn run_within(
     let hold = cache.hold()?;
     let survey = Survey::make(graph, cache, &options.selection)?;
     let may_run = |id: &TaskId| matches!(survey.states[*id], State::Must { .. } | State::May);
-    let pool = Pool::new(graph, (0..graph.tasks.len()).filter(may_run), options)?;
+    // What is free of this machine does not matter where nothing runs on it.
+    let here = reach.cluster.is_none();
+    let pool = Pool::new(graph, (0..graph.tasks.len()).filter(|id| here && may_run(id)), options)?;
     cache.sweep();
     let folder = RunFolder::create(cache, graph, started)?;
     let journal = Journal::create(&folder.dir.join(EVENTS_FILE), start)?;
@@ -116,6 +118,7 @@ pub fn run_within(
         budget: Budget::new(&survey, start, options.budget.or(graph.budget), options.jobs.max(1)),
         logs: folder.dir.join("logs"),
         reach,
+        run: folder.id.clone(),
     };
     let tasks = counts(&survey);
     around.observer.event(&Event::RunStarted { run: &folder.id, pipeline: &graph.pipeline, tasks });

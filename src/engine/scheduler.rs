@@ -3,6 +3,7 @@
 //! One thread (the caller's) decides; each running task has a thread of its own. Which tasks run side by side never
 //! changes what they leave.
 
+mod afar;
 mod ask;
 mod crew;
 mod launch;
@@ -10,10 +11,13 @@ mod vanished;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Scope;
 use std::time::Instant;
 
+use self::afar::Afar;
 use self::crew::Crew;
 use super::budget::Budget;
 use super::cancel::Cancel;
@@ -22,13 +26,14 @@ use super::error::EngineError;
 use super::event::{Event, Observer, TaskName, TaskStatus};
 use super::executor::{TaskDone, TaskFailed};
 use super::graph::{Graph, StageId, TaskId};
-use super::reach::Reach;
+use super::reach::{News, Reach};
 use super::reason::Reason;
 use super::resources::Pool;
 use super::run::RunOptions;
 use super::stage::{Cores, Outcome, Registry};
 use super::survey::{Made, State, Survey};
 use super::task_error::TaskError;
+use super::ticket::Ticket;
 use super::view::Publisher;
 
 /// What a run has around it.
@@ -40,6 +45,8 @@ pub(super) struct Around<'a> {
     pub(super) budget: Budget,
     pub(super) logs: PathBuf,
     pub(super) reach: Reach<'a>,
+    /// Id of the run.
+    pub(super) run: String,
 }
 
 /// How a task ended, as the summary needs it.
@@ -56,6 +63,8 @@ enum Report {
     Ended(TaskId, Instant, Result<TaskDone, TaskFailed>),
     /// The remote was asked for a task's result; whether that is in the cache now.
     Asked(TaskId, bool),
+    /// News of tasks that run on a cluster.
+    Afar(Vec<(Ticket, News)>),
 }
 
 /// The state of a run. See the module.
@@ -89,6 +98,10 @@ pub(super) struct Scheduler<'a> {
     to_ask: Vec<TaskId>,
     /// How many it is being asked for.
     asking: usize,
+    /// Tasks that run on a cluster.
+    afar: Afar,
+    /// Nothing is going on any more.
+    over: Arc<AtomicBool>,
     pool: Pool,
     running: usize,
     stopped: bool,
@@ -137,6 +150,8 @@ impl<'a> Scheduler<'a> {
             ready: BTreeSet::new(),
             to_ask: Vec::new(),
             asking: 0,
+            afar: Afar::default(),
+            over: Arc::default(),
             pool,
             running: 0,
             stopped: false,
@@ -149,45 +164,51 @@ impl<'a> Scheduler<'a> {
     /// Runs everything that has to run. What was found in the cache has been told by [`Scheduler::report_cached`].
     pub(super) fn run(&mut self) -> Result<(), EngineError> {
         let graph = self.survey.graph;
+        self.follow()?;
         let mut free: VecDeque<TaskId> = VecDeque::new();
         for id in (0..graph.tasks.len()).filter(|id| self.is_free(*id)) {
             free.push_back(id);
         }
         self.settle(free);
         let (sender, reports) = channel();
-        std::thread::scope(|scope| self.drive(scope, &sender, &reports))?;
+        std::thread::scope(|scope| {
+            self.drive(scope, &sender, &reports);
+            self.over.store(true, Ordering::SeqCst);
+        });
         self.give_up();
         self.publisher.finish(&self.survey);
         Ok(())
     }
 
-    fn drive<'s>(
-        &mut self,
-        scope: &'s Scope<'s, '_>,
-        sender: &Sender<Report>,
-        reports: &Receiver<Report>,
-    ) -> Result<(), EngineError>
+    fn drive<'s>(&mut self, scope: &'s Scope<'s, '_>, sender: &Sender<Report>, reports: &Receiver<Report>)
     where
         'a: 's,
     {
+        self.listen(scope, sender);
         let (mut crew, mut askers) = (Crew::new(), Crew::new());
         loop {
             self.ask(scope, &mut askers, sender);
-            while let Some(id) = self.next() {
-                self.launch(scope, &mut crew, sender, id);
+            match self.around.reach.cluster {
+                Some(cluster) => self.hand_over(cluster),
+                None => {
+                    while let Some(id) = self.next() {
+                        self.launch(scope, &mut crew, sender, id);
+                    }
+                }
             }
             // Shown when what waited for it is on its way.
             for id in std::mem::take(&mut self.unpublished) {
                 self.publisher.made(&self.survey, id);
             }
-            if self.running + self.asking == 0 {
-                return Ok(());
+            if self.running + self.asking == 0 && !self.waits_for_room() {
+                return;
             }
             // The sender lives as long as this loop, so there is always a report to come.
             match reports.recv() {
                 Ok(Report::Ended(id, begun, result)) => self.take((id, begun, result)),
                 Ok(Report::Asked(id, found)) => self.answered(id, found),
-                Err(_) => return Ok(()),
+                Ok(Report::Afar(news)) => self.hear(news),
+                Err(_) => return,
             }
         }
     }
@@ -212,6 +233,14 @@ impl<'a> Scheduler<'a> {
     fn settle(&mut self, mut free: VecDeque<TaskId>) {
         while let Some(id) = free.pop_front() {
             let stage = self.survey.graph.tasks[id].stage;
+            if self.is_afar(id) {
+                if self.spoilt[id] || self.spoilt_stages[stage] {
+                    self.skip(id)
+                } else {
+                    self.catch_up(id)
+                }
+                continue;
+            }
             if self.spoilt[id] || self.spoilt_stages[stage] {
                 self.end(id, TaskStatus::Skipped, None, &mut free);
                 self.tell_end(id, TaskStatus::Skipped, 0.0, None, None);

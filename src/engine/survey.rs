@@ -10,12 +10,13 @@ use super::action::{Done, Lookup, MadeFrom, Miss, RanAs, StoredOutput};
 use super::cache::Cache;
 use super::digest::{ContentId, Digest, Key};
 use super::error::PlanError;
-use super::graph::{Graph, TaskId, TaskNode, TaskSource};
+use super::graph::{Graph, TaskId, TaskInput, TaskSource};
 use super::job::TaskJob;
 use super::newest::Newest;
 use super::reason::{Reason, differences};
 use super::record::{InputRecord, TaskRecord};
 use super::selection::{Selected, Selection};
+use super::ticket::{Awaited, Ticket};
 
 /// Fewer tasks than this are looked up one after the other: starting threads would cost more.
 const PARALLEL_FROM: usize = 64;
@@ -138,63 +139,93 @@ impl<'a> Survey<'a> {
 
     /// The task's record, if all its inputs are known.
     pub(super) fn record(&self, id: TaskId) -> Option<TaskRecord> {
+        let inputs = &self.graph.tasks[id].inputs;
+        let inputs: Option<Vec<InputRecord>> = inputs.iter().map(|input| self.input(input)).collect();
+        Some(self.record_with(id, inputs?))
+    }
+
+    fn record_with(&self, id: TaskId, inputs: Vec<InputRecord>) -> TaskRecord {
         let node = &self.graph.tasks[id];
-        let inputs: Option<Vec<InputRecord>> = node
-            .inputs
-            .iter()
-            .map(|input| {
-                let content = match &input.from {
-                    TaskSource::File(path) => ContentId::File(*self.sources.get(path.as_os_str())?),
-                    TaskSource::Task { task, output } => {
-                        let State::Made(made) = &self.states[*task] else { return None };
-                        let name = &self.graph.tasks[*task].plan.outputs[*output].name;
-                        made.outputs.iter().find(|o| o.name == *name)?.content
-                    }
-                };
-                Some(InputRecord { slot: input.slot.clone(), ext: input.ext.clone(), content })
-            })
-            .collect();
         let plan = &node.plan;
         let kind = &self.graph.stages[node.stage].kind;
-        Some(TaskRecord::new(
+        TaskRecord::new(
             (kind, node.version),
             (&plan.params, plan.seed, plan.classes.as_ref()),
-            inputs?,
+            inputs,
             plan.outputs.clone(),
-        ))
+        )
+    }
+
+    /// What an input holds, if that is known.
+    fn input(&self, input: &TaskInput) -> Option<InputRecord> {
+        let content = match &input.from {
+            TaskSource::File(path) => ContentId::File(*self.sources.get(path.as_os_str())?),
+            TaskSource::Task { task, output } => {
+                let State::Made(made) = &self.states[*task] else { return None };
+                let name = &self.graph.tasks[*task].plan.outputs[*output].name;
+                made.outputs.iter().find(|o| o.name == *name)?.content
+            }
+        };
+        Some(InputRecord { slot: input.slot.clone(), ext: input.ext.clone(), content })
+    }
+
+    /// Where an input comes from, if it is made.
+    fn made_from(&self, input: &TaskInput) -> Option<MadeFrom> {
+        match &input.from {
+            TaskSource::File(path) => Some(MadeFrom::File { path: path.clone() }),
+            TaskSource::Task { task, output } => {
+                let State::Made(made) = &self.states[*task] else { return None };
+                let (stage, task, output) = self.output_names(*task, *output);
+                Some(MadeFrom::Task { stage, task, output, key: made.key })
+            }
+        }
+    }
+
+    /// Stage, task and output by name.
+    fn output_names(&self, task: TaskId, output: usize) -> (String, String, String) {
+        let node = &self.graph.tasks[task];
+        (self.graph.stages[node.stage].name.clone(), node.plan.name.clone(), node.plan.outputs[output].name.clone())
     }
 
     /// The job of a task, if all its inputs are known.
     pub(super) fn job(&self, id: TaskId) -> Option<TaskJob> {
+        self.job_awaiting(id, &[])
+    }
+
+    /// The job of a task. Inputs that are not made yet it awaits by the tickets of the tasks that make them; `None` where
+    /// one of those has none.
+    pub(super) fn job_awaiting(&self, id: TaskId, tickets: &[Option<Ticket>]) -> Option<TaskJob> {
         let node = &self.graph.tasks[id];
-        let stage_of = |task: &TaskNode| self.graph.stages[task.stage].name.clone();
-        let made_from: Option<BTreeMap<String, MadeFrom>> = node
-            .inputs
-            .iter()
-            .map(|input| {
-                let from = match &input.from {
-                    TaskSource::File(path) => MadeFrom::File { path: path.clone() },
-                    TaskSource::Task { task, output } => {
-                        let State::Made(made) = &self.states[*task] else { return None };
-                        let up = &self.graph.tasks[*task];
-                        MadeFrom::Task {
-                            stage: stage_of(up),
-                            task: up.plan.name.clone(),
-                            output: up.plan.outputs[*output].name.clone(),
-                            key: made.key,
-                        }
-                    }
-                };
-                Some((input.slot.clone(), from))
-            })
-            .collect();
+        let (mut inputs, mut made_from, mut awaits) = (Vec::new(), BTreeMap::new(), Vec::new());
+        for input in &node.inputs {
+            match (self.input(input), self.made_from(input), &input.from) {
+                (Some(record), Some(from), _) => {
+                    inputs.push(record);
+                    made_from.insert(input.slot.clone(), from);
+                }
+                (_, _, TaskSource::Task { task, output }) => {
+                    let ticket = (*tickets.get(*task)?)?;
+                    let (stage, task, output) = self.output_names(*task, *output);
+                    awaits.push(Awaited {
+                        slot: input.slot.clone(),
+                        ext: input.ext.clone(),
+                        ticket,
+                        stage,
+                        task,
+                        output,
+                    });
+                }
+                _ => return None,
+            }
+        }
+        let stage = &self.graph.stages[node.stage];
         let ran_as =
-            RanAs { pipeline: self.graph.pipeline.clone(), stage: stage_of(node), task: node.plan.name.clone() };
-        let mut job = TaskJob::new(ran_as, self.record(id)?, made_from?);
+            RanAs { pipeline: self.graph.pipeline.clone(), stage: stage.name.clone(), task: node.plan.name.clone() };
+        let mut job = TaskJob::new(ran_as, self.record_with(id, inputs), made_from);
+        job.awaits = awaits;
         job.force = self.is_forced(id);
-        let limits = &self.graph.stages[node.stage].limits;
-        job.timeout_seconds = limits.timeout.map(|t| t.as_secs_f64());
-        job.retries = limits.retries;
+        job.timeout_seconds = stage.limits.timeout.map(|t| t.as_secs_f64());
+        job.retries = stage.limits.retries;
         Some(job)
     }
 }

@@ -1,7 +1,6 @@
 //! From a file to a checked pipeline.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::check::check;
@@ -9,19 +8,16 @@ use super::kind::KindSpec;
 use super::model::Pipeline;
 use super::overrides::{Override, apply};
 use super::problem::{Diagnostics, Problem};
-use super::suggest::{did_you_mean, nearest};
+use super::read::{file_names, read_text, yaml_files};
 use super::syntax;
 use super::text::{Origin, Text};
-
-/// Largest pipeline file: a thousand times what people write, and nothing that could fill the memory.
-const MAX_BYTES: u64 = 16 << 20;
 
 /// Reads and checks a pipeline file.
 ///
 /// # Errors
 /// Every problem found, in the file and in the overrides; or why the file could not be read.
 pub fn load(file: &Path, overrides: &[Override], kinds: &[&'static KindSpec]) -> Result<Pipeline, Diagnostics> {
-    match read_text(file) {
+    match read_text(file, "pipeline file") {
         Ok(text) => parse(&text, file, overrides, kinds),
         Err(unread) => Err(Diagnostics::new(file, vec![unread.text], vec![unread.problem])),
     }
@@ -108,24 +104,6 @@ pub enum FindError {
     },
 }
 
-fn file_names(files: &[PathBuf]) -> String {
-    let names: Vec<_> = files.iter().filter_map(|f| f.file_name()).map(|n| n.to_string_lossy().into_owned()).collect();
-    names.join(", ")
-}
-
-fn yaml_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && path.extension().is_some_and(|e| e == "yaml" || e == "yml") && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 /// The absolute file and the folder that it stands in, links in the folder resolved where it exists.
 fn absolute(file: &Path) -> (PathBuf, PathBuf) {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
@@ -133,60 +111,4 @@ fn absolute(file: &Path) -> (PathBuf, PathBuf) {
     let folder = std::fs::canonicalize(&folder).unwrap_or(folder);
     let file = file.file_name().map_or_else(|| file.clone(), |name| folder.join(name));
     (file, folder)
-}
-
-/// Why a file could not be read as text, and what of it can be shown.
-struct Unread {
-    problem: Problem,
-    text: Text,
-}
-
-fn read_text(file: &Path) -> Result<String, Box<Unread>> {
-    let fail = |problem: Problem| Box::new(Unread { problem, text: Text::new(Origin::File, "") });
-    if file.is_dir() {
-        let names: Vec<PathBuf> = yaml_files(file).unwrap_or_default();
-        let help = (!names.is_empty()).then(|| format!("name one of the files in it: {}", file_names(&names)));
-        return Err(fail(Problem::whole("expected a pipeline file, found a folder").maybe_help(help)));
-    }
-    let mut bytes = Vec::new();
-    // Not by the size that the system tells: a device has none and never ends.
-    let read = File::open(file).and_then(|f| f.take(MAX_BYTES + 1).read_to_end(&mut bytes));
-    read.map_err(|error| fail(unreadable(file, &error)))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        let message = format!("the file has more than {MAX_BYTES} bytes, too many for a pipeline");
-        return Err(fail(Problem::whole(message).help("is this the right file?")));
-    }
-    String::from_utf8(bytes).map_err(|error| not_utf8(error.as_bytes(), error.utf8_error().valid_up_to()))
-}
-
-fn unreadable(file: &Path, error: &io::Error) -> Problem {
-    if error.kind() != io::ErrorKind::NotFound {
-        return Problem::whole(format!("cannot read the pipeline: {error}"));
-    }
-    let folder = file.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let problem = Problem::whole("there is no such file");
-    let Ok(files) = yaml_files(folder) else {
-        return problem.help(format!("there is no folder {} either", folder.display()));
-    };
-    let names: Vec<String> =
-        files.iter().filter_map(|f| f.file_name()).map(|n| n.to_string_lossy().into_owned()).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let wanted = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let near =
-        nearest(&wanted, names.iter().copied()).map(|near| format!("did you mean `{}`?", folder.join(near).display()));
-    problem.maybe_help(near.or_else(|| did_you_mean(&wanted, &names, "pipelines there")))
-}
-
-fn not_utf8(bytes: &[u8], valid: usize) -> Box<Unread> {
-    let text = Text::new(Origin::File, &String::from_utf8_lossy(bytes));
-    // The first replacement character may have been in the file itself: count what the valid part has of them.
-    let before = bytes.get(..valid).map(|v| String::from_utf8_lossy(v).into_owned()).unwrap_or_default();
-    let before = Text::new(Origin::File, &before).content.len();
-    let wide = '\u{fffd}'.len_utf8();
-    let message =
-        format!("the file is not UTF-8: the byte 0x{:02x} cannot stand here", bytes.get(valid).copied().unwrap_or(0));
-    let problem = Problem::at(text.place(before..before + wide), message)
-        .label("not UTF-8")
-        .help("save the file as UTF-8; editors offer it under \"encoding\"");
-    Box::new(Unread { problem, text })
 }

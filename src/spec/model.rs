@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::limits::Limits;
+use super::site::Site;
 use super::sweep::SEED_AXIS;
 use crate::raster::ClassTable;
 
@@ -28,6 +29,9 @@ pub struct Pipeline {
     pub classes: ClassTable,
     /// Stages in the order of the file; the graph they form has no cycle.
     pub stages: Vec<Stage>,
+    /// `executor:`, `slurm:`, `remote:`: never part of a key, nor of [`Pipeline::to_json`], since the same pipeline may
+    /// run anywhere.
+    pub site: Site,
 }
 
 impl Pipeline {

@@ -11,6 +11,7 @@ use super::check::default_kind;
 use super::expect::variant_names;
 use super::kind::{Default, InputSpec, KindSpec, ParamSpec, ParamType, VariantSpec};
 use super::limits::MEMORY_PATTERN;
+use super::site::{allocation_schema, executor_schema, remote_schema, slurm_schema};
 use super::sweep::SEED_AXIS;
 use super::words::{
     LABEL_PATTERN, MAX_CPUS, MAX_GPUS, MAX_RETRIES, NAME_PATTERN, PIPELINE_PATTERN, TOP_KEYS, VARIABLE_PATTERN,
@@ -20,7 +21,7 @@ use super::words::{
 const CODE_PATTERN: &str = "^([1-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$";
 
 /// Durations in hours, minutes and seconds, at least one of them.
-const DURATION_PATTERN: &str = "^(?=.)([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
+pub(super) const DURATION_PATTERN: &str = "^(?=.)([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
 
 /// The JSON schema (draft 7) of a pipeline file in which these stage kinds are known.
 pub fn schema(kinds: &[&'static KindSpec]) -> Value {
@@ -29,6 +30,7 @@ pub fn schema(kinds: &[&'static KindSpec]) -> Value {
     definitions.insert("class".into(), class());
     definitions.insert("source".into(), source());
     definitions.insert("axis".into(), any_axis());
+    definitions.insert("allocation".into(), allocation_schema());
     for kind in kinds {
         let mut with = params(kind.params, None, kind.doc);
         // What is required may stand in `matrix` instead: see `of_kind`.
@@ -79,6 +81,9 @@ pub fn schema(kinds: &[&'static KindSpec]) -> Value {
                 "propertyNames": { "pattern": NAME_PATTERN, "not": { "enum": TOP_KEYS } },
                 "additionalProperties": { "$ref": "#/definitions/stage" },
             },
+            "executor": executor_schema(),
+            "slurm": slurm_schema(kinds),
+            "remote": remote_schema(),
         },
         "definitions": definitions,
     })

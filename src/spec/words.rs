@@ -1,7 +1,36 @@
 //! The keys of the language and the rules for names.
 
 /// Keys of a pipeline.
-pub(super) const TOP_KEYS: [&str; 7] = ["name", "seed", "budget", "root", "allow_overlap", "classes", "stages"];
+pub(super) const TOP_KEYS: [&str; 10] =
+    ["name", "seed", "budget", "root", "allow_overlap", "classes", "stages", SITE_KEYS[0], SITE_KEYS[1], SITE_KEYS[2]];
+
+/// Keys that say where a pipeline runs: of a pipeline and of a personal file.
+pub(super) const SITE_KEYS: [&str; 3] = ["executor", "slurm", "remote"];
+
+/// Keys of what a job is given: of `slurm:`, and of each entry of its `kinds:` and `stages:`.
+pub(super) const ALLOCATION_KEYS: [&str; 10] =
+    ["partition", "account", "time", "cpus", "memory", "gpus", "nodes", "options", "setup", "pack"];
+
+/// Keys that only `slurm:` itself has.
+pub(super) const SLURM_KEYS: [&str; 4] = ["array", "submit_rate", "kinds", "stages"];
+
+/// Keys of `remote:`.
+pub(super) const REMOTE_KEYS: [&str; 2] = ["url", "push"];
+
+/// What the address of a shared cache may begin with, before `://`.
+pub(super) const REMOTE_SCHEMES: [&str; 8] = ["s3", "gs", "az", "abfs", "abfss", "http", "https", "file"];
+
+/// Most that `nodes:` may say.
+pub(super) const MAX_NODES: u32 = 1024;
+
+/// Most that `pack:` may say.
+pub(super) const MAX_PACK: u32 = 10_000;
+
+/// Most that `array:` may say: Slurm's own bound of `MaxArraySize`.
+pub(super) const MAX_ARRAY: u32 = 4_000_001;
+
+/// Most submissions a second that `submit_rate:` may say.
+pub(super) const MAX_SUBMIT_RATE: f64 = 1000.0;
 
 /// Keys of a stage.
 pub(super) const STAGE_KEYS: [&str; 10] =

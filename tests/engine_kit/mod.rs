@@ -16,7 +16,7 @@ use s2pipe::engine::{
     run,
 };
 use s2pipe::raster::ClassTable;
-use s2pipe::spec::{Axis, AxisValue, Bound, Input, Limits, Pipeline, Source, Stage};
+use s2pipe::spec::{Axis, AxisValue, Bound, Input, Limits, Pipeline, Site, Source, Stage};
 use serde_json::{Map, Value, json};
 
 /// A temporary project: source files, a cache, and a log of which tasks really ran.
@@ -96,6 +96,7 @@ pub(crate) fn pipeline(root: &Path, stages: Vec<Stage>) -> Pipeline {
         file: root.join("demo.yaml"),
         classes: ClassTable::default(),
         stages,
+        site: Site::default(),
     }
 }
 

@@ -271,7 +271,8 @@ impl Drop for Running {
 /// The program, about to run in `root`, with nothing of the caller's settings.
 pub(crate) fn command(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_s2pipe"));
-    command.current_dir(root).args(args).stdin(Stdio::null()).env_remove("S2PIPE_LOG").env_remove("RAYON_NUM_THREADS");
+    command.current_dir(root).args(args).stdin(Stdio::null()).env("S2PIPE_CONFIG", "");
+    command.env_remove("S2PIPE_LOG").env_remove("RAYON_NUM_THREADS");
     command
 }
 

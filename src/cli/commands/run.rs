@@ -63,7 +63,7 @@ pub(super) fn engine_failure(error: impl Into<EngineError>) -> Failure {
         EngineError::Plan(
             PlanError::UnknownStage { .. } | PlanError::FromOutside { .. } | PlanError::TooMuch { .. },
         ) => Failure::usage(&error),
-        EngineError::Plan(_) | EngineError::Cache(_) => Failure::failed(&error),
+        EngineError::Plan(_) | EngineError::Cache(_) | EngineError::Cluster(_) => Failure::failed(&error),
     };
     failure.help(help)
 }

@@ -144,10 +144,21 @@ impl Observer for Terminal {
             Event::TaskWaiting { name } => {
                 self.line(&format!("{}: another run is at it, waiting for its result", task_name(name)));
             }
-            Event::TaskStarted { name, .. } => self.started(&task_name(name)),
+            Event::TaskSent { name, job } if self.verbose => {
+                self.line(&format!("{}: queued as job {job}", task_name(name)));
+            }
+            Event::TaskStarted { name, place, .. } => {
+                if self.verbose && !place.is_empty() {
+                    self.line(&format!("{}: runs in job {place}", task_name(name)));
+                }
+                self.started(&task_name(name));
+            }
             Event::TaskProgress { name, news } => self.news(&task_name(name), news),
             Event::TaskFinished { name, status, seconds, .. } => self.finished(&task_name(name), *status, *seconds),
-            Event::RunStarted { .. } | Event::TaskQueued { .. } | Event::RunFinished { .. } => {}
+            Event::RunStarted { .. }
+            | Event::TaskQueued { .. }
+            | Event::TaskSent { .. }
+            | Event::RunFinished { .. } => {}
         }
     }
 }

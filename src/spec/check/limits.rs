@@ -73,7 +73,8 @@ fn cpus(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<Cpus> {
     None
 }
 
-fn memory(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<u64> {
+/// An amount of memory in bytes; `path` begins the message.
+pub(super) fn memory(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<u64> {
     let help = match node.scalar().filter(|s| s.atom != Atom::Null) {
         Some(scalar) => match parse_bytes(&scalar.text) {
             Ok(bytes) => return Some(bytes),
@@ -89,8 +90,8 @@ fn memory(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<u64> {
     None
 }
 
-/// A whole number from `min` to `max`.
-fn count(node: &Node, path: &str, min: u32, max: u32, problems: &mut Vec<Problem>) -> Option<u32> {
+/// A whole number from `min` to `max`; `path` begins the message.
+pub(super) fn count(node: &Node, path: &str, min: u32, max: u32, problems: &mut Vec<Problem>) -> Option<u32> {
     let scalar = node.scalar();
     let number = scalar.and_then(|s| if let Atom::Int(i) = s.atom { u32::try_from(i).ok() } else { None });
     let good = number.filter(|n| (min..=max).contains(n));

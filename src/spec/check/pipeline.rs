@@ -7,10 +7,12 @@ use crate::spec::kind::KindSpec;
 use crate::spec::model::{Pipeline, Stage};
 use crate::spec::node::{Entry, Node};
 use crate::spec::problem::Problem;
+use crate::spec::site::Site;
 
 use super::classes::classes;
 use super::graph::cycles;
 use super::inputs::Wiring;
+use super::site::{Known, site};
 use super::stage::{Surroundings, draft};
 use super::top;
 use super::variants::{ask_kinds, count_variants};
@@ -39,8 +41,11 @@ pub(in crate::spec) fn check(
         file: file.to_owned(),
         classes: classes(tree.get("classes"), problems),
         stages: Vec::new(),
+        site: Site::default(),
     };
     let entries = stage_entries(tree, problems);
+    let names = entries.iter().map(|e| e.key.as_str()).collect();
+    pipeline.site = site(tree, &Known { kinds, stages: Some(names) }, problems);
     pipeline.stages = stages(entries, root.as_deref(), &pipeline.classes, kinds, problems);
     if problems.is_empty() {
         count_variants(&pipeline, entries, problems);

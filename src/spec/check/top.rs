@@ -11,7 +11,7 @@ use crate::spec::suggest::did_you_mean;
 use crate::spec::words::{MAX_NAME, TOP_KEYS, is_pipeline_name};
 
 /// Notes the keys that a map must not have. `owner` follows "of": "of a class".
-pub(super) fn unknown_keys(entries: &[Entry], known: &[&str], owner: &str, problems: &mut Vec<Problem>) {
+pub(in crate::spec) fn unknown_keys(entries: &[Entry], known: &[&str], owner: &str, problems: &mut Vec<Problem>) {
     for entry in entries.iter().filter(|e| !known.contains(&e.key.as_str())) {
         problems.push(
             Problem::at(entry.key_place, format!("`{}` is not a key of {owner}", entry.key))

@@ -1,0 +1,358 @@
+//! Tasks that run on a cluster: which are handed over when, and what is heard of them.
+//!
+//! What has to run and can is handed over, all tasks of a stage together. A stage none of whose tasks was ever run is
+//! handed over before what it reads is made, so that it waits in the queue meanwhile: nothing can be in the cache for it.
+//! All other stages wait until their keys are known, and what is cached then never gets into the queue.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::mpsc::Sender;
+use std::thread::Scope;
+use std::time::{Duration, Instant};
+
+use super::{Report, Scheduler, name};
+use crate::engine::action::Lookup;
+use crate::engine::digest::Key;
+use crate::engine::error::EngineError;
+use crate::engine::event::{Event, TaskStatus};
+use crate::engine::executor::{TaskDone, TaskFailed};
+use crate::engine::graph::{StageId, TaskId};
+use crate::engine::reach::{Batch, Cluster, ClusterError, Errand, News, Submitted};
+use crate::engine::stage::Cores;
+use crate::engine::survey::State;
+use crate::engine::task_error::TaskError;
+use crate::engine::ticket::Ticket;
+
+/// The tasks of a run that are on their way.
+#[derive(Default)]
+pub(super) struct Afar {
+    /// The ticket of every task.
+    tickets: Vec<Option<Ticket>>,
+    /// Tasks that have the same ticket are one task to the cluster.
+    by_ticket: HashMap<Ticket, Vec<TaskId>>,
+    sent: BTreeMap<TaskId, Sent>,
+    /// The cluster takes no more until then, or until something has ended.
+    full_until: Option<Instant>,
+}
+
+/// A cluster that takes no more is asked again after this time.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+
+struct Sent {
+    ticket: Ticket,
+    begun: Option<Instant>,
+    /// How it ended, where that was heard before what it reads was known to be made.
+    early: Option<(Key, bool)>,
+}
+
+impl Afar {
+    fn ticket(&self, id: TaskId) -> Option<Ticket> {
+        *self.tickets.get(id)?
+    }
+}
+
+impl<'a> Scheduler<'a> {
+    /// Whether a task is on its way.
+    pub(super) fn is_afar(&self, id: TaskId) -> bool {
+        self.afar.sent.contains_key(&id)
+    }
+
+    /// Follows what an earlier run has handed over, in place of handing it over again.
+    pub(super) fn follow(&mut self) -> Result<(), EngineError> {
+        let Some(cluster) = self.around.reach.cluster else { return Ok(()) };
+        self.afar.tickets = self.survey.tickets();
+        for (id, ticket) in self.afar.tickets.iter().enumerate() {
+            if let Some(ticket) = ticket {
+                self.afar.by_ticket.entry(*ticket).or_default().push(id);
+            }
+        }
+        let on_their_way = cluster.on_their_way()?;
+        for id in 0..self.ends.len() {
+            let wanted = matches!(self.survey.states[id], State::Must { .. } | State::May);
+            if let Some(ticket) = self.afar.ticket(id).filter(|t| wanted && on_their_way.contains(t)) {
+                self.mark_sent(id, ticket);
+            }
+        }
+        Ok(())
+    }
+
+    fn mark_sent(&mut self, id: TaskId, ticket: Ticket) {
+        self.running += 1;
+        self.afar.sent.insert(id, Sent { ticket, begun: None, early: None });
+    }
+
+    /// Listens to the cluster on a thread of its own until nobody listens to that.
+    pub(super) fn listen<'s>(&self, scope: &'s Scope<'s, '_>, sender: &Sender<Report>)
+    where
+        'a: 's,
+    {
+        let Some(cluster) = self.around.reach.cluster else { return };
+        let (over, cancel, sender) = (std::sync::Arc::clone(&self.over), self.around.cancel, sender.clone());
+        scope.spawn(move || {
+            let stop = || over.load(std::sync::atomic::Ordering::SeqCst);
+            while !stop() {
+                let news = cluster.listen(&|| stop() || cancel.is_cancelled());
+                // Also without news: the deciding thread looks whether the run was interrupted.
+                if sender.send(Report::Afar(news)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Whether something can be handed over as soon as the cluster takes it.
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.afar.full_until.is_some() && !self.ready.is_empty() && !self.stopped && !self.around.cancel.is_cancelled()
+    }
+
+    /// Hands over everything that can be.
+    pub(super) fn hand_over(&mut self, cluster: &dyn Cluster) {
+        if self.around.cancel.is_cancelled() {
+            return self.leave(cluster);
+        }
+        if self.stopped || self.afar.full_until.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        self.afar.full_until = None;
+        let ready = std::mem::take(&mut self.ready);
+        let mut by_stage: BTreeMap<StageId, Vec<TaskId>> = BTreeMap::new();
+        for id in ready {
+            // What it reads may have vanished after it was found ready, and is being made again.
+            if !self.wait_for_inputs(id) {
+                by_stage.entry(self.survey.graph.tasks[id].stage).or_default().push(id);
+            }
+        }
+        for (stage, ids) in by_stage {
+            if self.submit(cluster, stage, &ids, Vec::new()).is_break() {
+                // Those that are not on their way are to be tried again.
+                self.ready.extend(ids);
+            }
+        }
+        // After a failure, what a task waits for may never come. And a remote may have what is asked for.
+        let certain = !self.around.options.keep_going && self.asking == 0 && self.to_ask.is_empty();
+        if certain && self.afar.full_until.is_none() && !self.stopped {
+            (0..self.survey.graph.stages.len()).for_each(|stage| self.submit_ahead(cluster, stage));
+        }
+    }
+
+    /// Hands a whole stage over before what it reads is made; see the module.
+    fn submit_ahead(&mut self, cluster: &dyn Cluster, stage: StageId) {
+        let graph = self.survey.graph;
+        let open: Vec<TaskId> = graph.stages[stage].tasks.clone().filter(|id| self.ends[*id].is_none()).collect();
+        let open: Vec<TaskId> =
+            open.into_iter().filter(|id| matches!(self.survey.states[*id], State::Must { .. } | State::May)).collect();
+        if open.is_empty() || !open.iter().all(|id| self.may_go_ahead(*id)) {
+            return;
+        }
+        let needed = graph.stages[stage].needs.iter().flat_map(|up| graph.stages[*up].tasks.clone());
+        let read = open.iter().flat_map(|id| graph.tasks[*id].reads.iter().copied());
+        let mut after: Vec<Ticket> =
+            needed.chain(read).filter_map(|up| self.afar.sent.get(&up).map(|sent| sent.ticket)).collect();
+        after.sort_unstable();
+        after.dedup();
+        // A stage that is refused or has to wait is handed over when what it reads is made.
+        let _ = self.submit(cluster, stage, &open, after);
+    }
+
+    /// Whether nothing can be in the cache for a task, and all that it waits for is made or on its way.
+    fn may_go_ahead(&self, id: TaskId) -> bool {
+        let graph = self.survey.graph;
+        let node = &graph.tasks[id];
+        let stage = &graph.stages[node.stage];
+        let on_its_way = |up: &TaskId| matches!(self.survey.states[*up], State::Made(_)) || self.is_afar(*up);
+        let fresh = self.survey.newest.task(&stage.name, &node.plan.name).is_none();
+        let needed = stage.needs.iter().flat_map(|up| graph.stages[*up].tasks.clone());
+        fresh
+            && !self.is_afar(id)
+            && !self.spoilt[id]
+            && !self.spoilt_stages[node.stage]
+            && (self.waits[id] > 0 || self.gates[node.stage] > 0)
+            && node.reads.iter().all(on_its_way)
+            && needed.into_iter().all(|up| on_its_way(&up) || self.survey.states[up] == State::Out)
+    }
+
+    fn submit(&mut self, cluster: &dyn Cluster, stage: StageId, ids: &[TaskId], after: Vec<Ticket>) -> ControlFlow<()> {
+        let graph = self.survey.graph;
+        let node = &graph.stages[stage];
+        let mut errands: Vec<Errand> = Vec::with_capacity(ids.len());
+        for &id in ids {
+            let Some(errand) = self.errand(id) else { continue };
+            if !errands.iter().any(|other| other.ticket == errand.ticket) {
+                errands.push(errand);
+            }
+        }
+        let (pipeline, run) = (&*graph.pipeline, &*self.around.run);
+        let batch = Batch { run, pipeline, stage: &node.name, kind: &node.kind, errands, after };
+        match cluster.submit(&batch) {
+            Ok(Submitted::Yes) => {
+                for &id in ids {
+                    if let Some(ticket) = self.ticket(id) {
+                        self.mark_sent(id, ticket);
+                    }
+                }
+                ControlFlow::Continue(())
+            }
+            Ok(Submitted::Later) => {
+                self.afar.full_until = Instant::now().checked_add(ASK_AGAIN);
+                ControlFlow::Break(())
+            }
+            Err(refused) => {
+                self.refused(ids, refused);
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    /// What the cluster does not take: the first task tells why, the others would say the same.
+    fn refused(&mut self, ids: &[TaskId], refused: ClusterError) {
+        let error = TaskError::Failed { message: refused.message, help: refused.help };
+        let mut failure = Some(TaskFailed { error, log: None });
+        for &id in ids {
+            self.running += 1;
+            match failure.take() {
+                Some(failure) => self.take((id, Instant::now(), Err(failure))),
+                None => self.drop_task(id),
+            }
+        }
+    }
+
+    /// A task without a ticket is known by its key.
+    fn ticket(&self, id: TaskId) -> Option<Ticket> {
+        let key = || self.survey.record(id).and_then(|record| record.key().ok()).map(|key| Ticket(key.0));
+        self.afar.ticket(id).or_else(key)
+    }
+
+    fn errand(&self, id: TaskId) -> Option<Errand> {
+        let node = &self.survey.graph.tasks[id];
+        let mut job = self.survey.job_awaiting(id, &self.afar.tickets)?;
+        let ticket = self.ticket(id)?;
+        (job.device, job.gpu_memory) = (self.around.options.device, self.around.options.gpu_memory);
+        job.ticket = (!self.readers[id].is_empty()).then_some(ticket);
+        let stage = &self.survey.graph.stages[node.stage].name;
+        let seconds = self.survey.newest.task(stage, &node.plan.name).map(|task| task.seconds);
+        Some(Errand { ticket, job, all_cores: node.plan.cores == Cores::All, seconds })
+    }
+
+    /// Takes in what was heard of tasks on their way.
+    pub(super) fn hear(&mut self, news: Vec<(Ticket, News)>) {
+        let ends = |news: &News| matches!(news, News::Done { .. } | News::Failed { .. } | News::Withdrawn);
+        if news.iter().any(|(_, news)| ends(news)) {
+            self.afar.full_until = None;
+        }
+        for (ticket, news) in news {
+            let ids = self.afar.by_ticket.get(&ticket).cloned();
+            let ids = ids.unwrap_or_else(|| {
+                self.afar.sent.iter().find(|s| s.1.ticket == ticket).map(|s| *s.0).into_iter().collect()
+            });
+            let ids: Vec<TaskId> = ids.into_iter().filter(|id| self.is_afar(*id)).collect();
+            match news {
+                News::Queued { job } => ids.iter().for_each(|id| self.tell_queued(*id, &job)),
+                News::Started { key, place } => ids.iter().for_each(|id| self.begun(*id, key, &place)),
+                News::Progress(news) => {
+                    for id in ids {
+                        self.around
+                            .observer
+                            .event(&Event::TaskProgress { name: name(self.survey.graph, id), news: &news });
+                    }
+                }
+                News::Done { key, ran } => ids.iter().for_each(|id| self.arrived(*id, key, ran)),
+                News::Failed { error, log } => self.failed(&ids, error, log),
+                News::Withdrawn => ids.iter().for_each(|id| self.skip(*id)),
+            }
+        }
+    }
+
+    fn tell_queued(&self, id: TaskId, job: &str) {
+        self.around.observer.event(&Event::TaskSent { name: name(self.survey.graph, id), job });
+    }
+
+    fn begun(&mut self, id: TaskId, key: Key, place: &str) {
+        if let Some(sent) = self.afar.sent.get_mut(&id) {
+            sent.begun.get_or_insert_with(Instant::now);
+        }
+        self.around.observer.event(&Event::TaskStarted { name: name(self.survey.graph, id), key, place });
+    }
+
+    /// A task's result is said to be in the cache.
+    fn arrived(&mut self, id: TaskId, key: Key, ran: bool) {
+        let Some(sent) = self.afar.sent.get_mut(&id) else { return };
+        if self.waits[id] > 0 {
+            sent.early = Some((key, ran));
+            return;
+        }
+        let begun = sent.begun.unwrap_or_else(Instant::now);
+        self.afar.sent.remove(&id);
+        let known = self.survey.record(id).and_then(|record| record.key().ok());
+        let result = match self.survey.cache.lookup(key) {
+            Lookup::Hit(done) if known == Some(key) => Ok(TaskDone { ran, ..TaskDone::found(key, done) }),
+            _ => Err(TaskFailed { error: not_there(key, known), log: None }),
+        };
+        self.take((id, begun, result));
+    }
+
+    /// What was heard too early of a task that waits for nothing any more.
+    pub(super) fn catch_up(&mut self, id: TaskId) {
+        if let Some((key, ran)) = self.afar.sent.get_mut(&id).and_then(|sent| sent.early.take()) {
+            self.arrived(id, key, ran);
+        }
+    }
+
+    fn failed(&mut self, ids: &[TaskId], error: TaskError, log: Option<std::path::PathBuf>) {
+        let mut error = Some(error);
+        for &id in ids {
+            let Some(sent) = self.afar.sent.remove(&id) else { continue };
+            // Tasks with one ticket fail as one: the first tells why.
+            let error = error.take().unwrap_or(TaskError::Cancelled);
+            let begun = sent.begun.unwrap_or_else(Instant::now);
+            self.take((id, begun, Err(TaskFailed { error, log: log.clone() })));
+        }
+        if self.stopped
+            && let Some(cluster) = self.around.reach.cluster
+        {
+            let waiting: Vec<Ticket> =
+                self.afar.sent.values().filter(|sent| sent.begun.is_none()).map(|sent| sent.ticket).collect();
+            cluster.withdraw(&waiting);
+        }
+    }
+
+    /// A task that is on its way in vain: what it waits for did not end well, or it was taken back.
+    pub(super) fn skip(&mut self, id: TaskId) {
+        let Some(sent) = self.afar.sent.remove(&id) else { return };
+        if let Some(cluster) = self.around.reach.cluster {
+            cluster.withdraw(&[sent.ticket]);
+        }
+        self.drop_task(id);
+    }
+
+    fn drop_task(&mut self, id: TaskId) {
+        self.running -= 1;
+        let mut free = VecDeque::new();
+        self.tell_end(id, TaskStatus::Skipped, 0.0, None, None);
+        self.end(id, TaskStatus::Skipped, None, &mut free);
+        self.settle(free);
+    }
+
+    /// The run was interrupted.
+    fn leave(&mut self, cluster: &dyn Cluster) {
+        if self.afar.sent.is_empty() {
+            return;
+        }
+        cluster.interrupted();
+        while let Some((&id, sent)) = self.afar.sent.iter().next() {
+            let begun = sent.begun.unwrap_or_else(Instant::now);
+            self.afar.sent.remove(&id);
+            self.take((id, begun, Err(TaskFailed { error: TaskError::Cancelled, log: None })));
+        }
+    }
+}
+
+/// The cluster says that a task is done, and the cache does not know it.
+fn not_there(key: Key, known: Option<Key>) -> TaskError {
+    let message = if known.is_none_or(|known| known == key) {
+        "it is said to be done, but its result cannot be seen in the cache from here".to_owned()
+    } else {
+        "it ran with other inputs than this run sees: a source file was changed meanwhile".to_owned()
+    };
+    let help = "see that this machine and the cluster's see the same cache folder and the same files, and run again";
+    TaskError::Failed { message, help: Some(help.to_owned()) }
+}
