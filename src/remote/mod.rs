@@ -31,4 +31,4 @@ pub use fault::Fault;
 pub use health::Tell;
 pub use push::Sent;
 pub use queue::Progress;
-pub use shared::{Fetched, OpenError, Push, RemoteState, SharedCache};
+pub use shared::{Fetched, OpenError, RemoteState, SharedCache};

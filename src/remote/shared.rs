@@ -18,6 +18,7 @@ use super::names;
 use super::push::{PushError, Pushed};
 use super::queue::{Progress, Queue};
 use crate::engine::{Cache, Cancel, Key, Remote};
+use crate::spec::Push;
 
 /// Results that are pushed or fetched at a time.
 const PUSHERS: usize = 4;
@@ -26,17 +27,6 @@ const FETCHERS: usize = 8;
 const TICK: Duration = Duration::from_millis(100);
 /// The object that tells the format has few bytes.
 const MOST_FORMAT: u64 = 1 << 10;
-
-/// Which results are put into the remote.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Push {
-    /// Every one that this machine makes, as soon as it is made.
-    Always,
-    /// None.
-    Never,
-    /// Those of a run, when the person says so at its end.
-    Ask,
-}
 
 /// A remote that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -139,11 +129,6 @@ impl SharedCache {
             made: Mutex::default(),
             suspects: Mutex::default(),
         })
-    }
-
-    /// Which results are pushed.
-    pub fn push(&self) -> Push {
-        self.push
     }
 
     /// Asks it what it is like.
