@@ -155,9 +155,35 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) remote: RemoteArgs,
 
+    /// Where tasks run: on this machine, or as jobs of a Slurm cluster [default: what the pipeline or your settings say].
+    #[arg(long, value_enum)]
+    pub(super) executor: Option<ExecutorArg>,
+
+    /// What becomes of jobs of a cluster when the run is interrupted [default: ask on a terminal, else leave].
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(super) on_interrupt: Option<OnInterruptArg>,
+
     /// Print one JSON object with the result on standard output.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Where tasks run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum ExecutorArg {
+    /// This machine.
+    Local,
+    /// Jobs of a Slurm cluster.
+    Slurm,
+}
+
+/// What becomes of jobs of a cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum OnInterruptArg {
+    /// They are cancelled.
+    Cancel,
+    /// They stay queued or running; the same command follows them again.
+    Leave,
 }
 
 #[derive(Debug, Args)]
@@ -299,11 +325,14 @@ pub(super) struct TaskArgs {
 pub(super) enum TaskCommand {
     /// Run the task that a record describes, and commit its outputs to the cache.
     Run {
-        /// The record, a JSON file.
+        /// The record of a task, or of several (a pack), a JSON file.
         record: PathBuf,
         /// The cache directory.
         #[arg(long = "cache", value_name = "DIR")]
         cache: PathBuf,
+        /// Append to this file what becomes of the tasks of a pack.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
     },
 }
 

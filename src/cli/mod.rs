@@ -77,7 +77,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Score(args) => commands::score(&args),
         Command::Synth(args) => commands::synth(&args),
         Command::Task(args) => match args.command {
-            TaskCommand::Run { record, cache } => commands::task_run(&record, &cache),
+            TaskCommand::Run { record, cache, report } => commands::task_run(&record, &cache, report.as_deref()),
         },
     }
 }

@@ -14,6 +14,7 @@ use super::cache::{Cache, fan_out};
 use super::digest::{ContentId, Digest, Key};
 use super::disk::{self, Sync};
 use super::error::CacheError;
+use super::graph::label;
 use super::record::TaskRecord;
 use super::stage::Outcome;
 use super::store::Stored;
@@ -94,6 +95,13 @@ pub struct RanAs {
     pub stage: String,
     /// Task name; empty for the only task of a stage.
     pub task: String,
+}
+
+impl RanAs {
+    /// `stage/task`, or `stage` for the only task of a stage.
+    pub fn label(&self) -> String {
+        label(&self.stage, &self.task)
+    }
 }
 
 impl Action {

@@ -71,7 +71,7 @@ pub use parcel::{Parcel, ParcelError, StoredFile};
 pub use pins::Pin;
 pub use plan::{Plan, PlanCounts, PlannedTask, TaskState, plan};
 pub use query::{Ancestor, Entry, Shown, User};
-pub use reach::{Batch, Cluster, ClusterError, Errand, News, Reach, Remote, Submitted};
+pub use reach::{Batch, Cluster, ClusterError, Errand, News, Reach, Remote};
 pub use reason::{InputChange, Reason};
 pub use record::{InputRecord, TASK_RECORD, TaskRecord};
 pub use rerun::{Again, AgainTask, Differing, rerun};
@@ -85,6 +85,7 @@ pub use stage::{
     Cores, DeviceChoice, ExpandContext, ExpandError, Expansion, Item, Origin, Outcome, OutputDecl, Progress,
     ProgressSink, Registry, Scores, StageError, StageKind, TaskContext, TaskPlan,
 };
+pub use statcache::is_local;
 pub use summary::{Failure, RunSummary, StageStatus, StageSummary, TaskCounts};
 pub use task_error::TaskError;
 pub use ticket::{Awaited, Ticket};

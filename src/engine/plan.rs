@@ -11,6 +11,7 @@ use super::graph::{Graph, TaskId};
 use super::reason::Reason;
 use super::selection::Selection;
 use super::survey::{State, Survey};
+use super::ticket::Ticket;
 
 /// What a run with a given selection would do.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -34,6 +35,8 @@ pub struct PlannedTask {
     pub state: TaskState,
     /// How long it took last time, where that is known.
     pub seconds: Option<f64>,
+    /// By what a cluster knows it.
+    pub ticket: Option<Ticket>,
 }
 
 /// What would become of a task.
@@ -91,11 +94,12 @@ impl Plan {
 /// [`PlanError`] for unknown stage names and unreadable source files.
 pub fn plan(graph: &Graph, cache: &Cache, selection: &Selection) -> Result<Plan, PlanError> {
     let survey = Survey::make(graph, cache, selection)?;
-    let tasks = (0..graph.tasks.len()).filter_map(|id| planned(&survey, id)).collect();
+    let tickets = survey.tickets();
+    let tasks = (0..graph.tasks.len()).filter_map(|id| planned(&survey, id, tickets[id])).collect();
     Ok(Plan { pipeline: graph.pipeline.clone(), tasks })
 }
 
-fn planned(survey: &Survey<'_>, id: TaskId) -> Option<PlannedTask> {
+fn planned(survey: &Survey<'_>, id: TaskId, ticket: Option<Ticket>) -> Option<PlannedTask> {
     let node = &survey.graph.tasks[id];
     let stage = &survey.graph.stages[node.stage].name;
     let (key, state) = match &survey.states[id] {
@@ -105,7 +109,7 @@ fn planned(survey: &Survey<'_>, id: TaskId) -> Option<PlannedTask> {
         State::May => (None, TaskState::MayRun { depends_on: unfinished(survey, id) }),
     };
     let seconds = survey.newest.task(stage, &node.plan.name).map(|t| t.seconds);
-    Some(PlannedTask { stage: stage.clone(), task: node.plan.name.clone(), key, state, seconds })
+    Some(PlannedTask { stage: stage.clone(), task: node.plan.name.clone(), key, state, seconds, ticket })
 }
 
 /// The stages, in order, that a task reads and that have to run first.

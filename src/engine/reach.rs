@@ -10,6 +10,7 @@ use super::job::TaskJob;
 use super::stage::Progress;
 use super::task_error::TaskError;
 use super::ticket::Ticket;
+use crate::spec::Limits;
 
 /// A place beyond this machine where results of tasks may be, shared with others. It never fails a run: what goes wrong
 /// there it tells by itself, once.
@@ -30,11 +31,8 @@ pub trait Cluster: Send + Sync {
     /// When the cluster does not say.
     fn on_their_way(&self) -> Result<HashSet<Ticket>, ClusterError>;
 
-    /// Hands over tasks of one stage.
-    ///
-    /// # Errors
-    /// When the cluster does not take them, and would not take them later.
-    fn submit(&self, batch: &Batch<'_>) -> Result<Submitted, ClusterError>;
+    /// Hands over tasks of one stage. What becomes of them, refusals included, is heard by listening.
+    fn submit(&self, batch: Batch<'_>);
 
     /// Waits for news of tasks that are on their way, some seconds at most; less when `stop` says so.
     fn listen(&self, stop: &dyn Fn() -> bool) -> Vec<(Ticket, News)>;
@@ -56,6 +54,8 @@ pub struct Batch<'a> {
     pub stage: &'a str,
     /// Stage kind.
     pub kind: &'a str,
+    /// Time and machine that the stage asks for.
+    pub limits: &'a Limits,
     /// The tasks, in order.
     pub errands: Vec<Errand>,
     /// They may start only when these have ended well.
@@ -73,15 +73,6 @@ pub struct Errand {
     pub all_cores: bool,
     /// Seconds that it took last time, where that is known.
     pub seconds: Option<f64>,
-}
-
-/// What became of a batch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Submitted {
-    /// It is on its way.
-    Yes,
-    /// The cluster takes no more for now: to be tried again when something has ended.
-    Later,
 }
 
 /// What is heard of a task on its way.
@@ -115,8 +106,10 @@ pub enum News {
         /// Its log, if it wrote one.
         log: Option<PathBuf>,
     },
-    /// It was taken back before it began.
+    /// It was taken back before it began, or what it waits for failed.
     Withdrawn,
+    /// Its job ended without having come to it, through no fault of its own.
+    Returned,
 }
 
 /// The cluster does not do what it is asked for.

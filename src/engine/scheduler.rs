@@ -200,7 +200,7 @@ impl<'a> Scheduler<'a> {
             for id in std::mem::take(&mut self.unpublished) {
                 self.publisher.made(&self.survey, id);
             }
-            if self.running + self.asking == 0 && !self.waits_for_room() {
+            if self.running + self.asking == 0 {
                 return;
             }
             // The sender lives as long as this loop, so there is always a report to come.

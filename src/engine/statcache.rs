@@ -198,9 +198,10 @@ fn now() -> i128 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_nanos() as i128)
 }
 
-/// File systems whose clock is this machine's, with a grain of a kernel tick at most. All others are taken as remote.
+/// Whether a path lies on a file system of this machine: its clock is this machine's, with a grain of a kernel tick at
+/// most, and locks on it hold. All that is not known to be local is taken as remote.
 #[cfg(target_os = "linux")]
-fn is_local(path: &Path) -> bool {
+pub fn is_local(path: &Path) -> bool {
     const LOCAL: [i64; 8] = [
         0xEF53,      // ext2, ext3, ext4
         0x5846_5342, // xfs
@@ -214,8 +215,9 @@ fn is_local(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|s| LOCAL.contains(&s.f_type))
 }
 
+/// Nothing is known of file systems here.
 #[cfg(not(target_os = "linux"))]
-fn is_local(_path: &Path) -> bool {
+pub fn is_local(_path: &Path) -> bool {
     false
 }
 

@@ -3,6 +3,7 @@
 mod cache;
 mod cache_keep;
 mod check;
+mod cluster;
 mod graph;
 mod info;
 mod run;

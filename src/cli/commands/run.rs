@@ -2,7 +2,8 @@
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::status::{plan_json, plan_text};
+use super::cluster;
+use super::status::{Jobs, plan_json, plan_text};
 use crate::cli::args::{RunArgs, SelectArgs, Verbosity};
 use crate::cli::exit;
 use crate::cli::failure::Failure;
@@ -10,7 +11,7 @@ use crate::cli::guard::guard;
 use crate::cli::output::{Terminal, print, print_json, summary_json, summary_text};
 use crate::cli::project::Project;
 use crate::cli::sharing::share;
-use crate::engine::{self, Cancel, DeviceChoice, EngineError, PlanError, RunOptions, RunSummary, Selection};
+use crate::engine::{self, Cancel, DeviceChoice, EngineError, PlanError, Reach, RunOptions, RunSummary, Selection};
 
 /// Runs a pipeline, or says what would run.
 pub(in crate::cli) fn run(args: &RunArgs, verbosity: &Verbosity) -> Result<(), Failure> {
@@ -21,9 +22,14 @@ pub(in crate::cli) fn run(args: &RunArgs, verbosity: &Verbosity) -> Result<(), F
     let cache = project.cache(&args.cache)?;
     guard(&project, &graph, &cache)?;
     let selection = selection(&args.select);
+    let on_cluster = cluster::is_wanted(args, &project);
     if args.dry_run {
         let plan = engine::plan(&graph, &cache, &selection).map_err(engine_failure)?;
-        return if args.json { print_json(&plan_json(&plan)) } else { print(&plan_text(&plan, args.explain)) };
+        return match (args.json, on_cluster) {
+            (true, _) => print_json(&plan_json(&plan, &Jobs::new())),
+            (false, true) => print(&cluster::scripts(&project, &graph, &plan, &cache)?),
+            (false, false) => print(&plan_text(&plan, args.explain, &Jobs::new())),
+        };
     }
     let mut options = RunOptions { selection, keep_going: args.keep_going, device, ..RunOptions::default() };
     (options.memory, options.gpus, options.gpu_memory) = (args.memory, args.gpus, args.device.gpu_memory);
@@ -36,7 +42,9 @@ pub(in crate::cli) fn run(args: &RunArgs, verbosity: &Verbosity) -> Result<(), F
     let cancel = Cancel::default();
     stop_on_signals(&cancel)?;
     let terminal = Terminal::new(verbosity, args.explain);
-    share(&args.remote, &project.site.remote, (&cache, &cancel, &terminal), |reach| {
+    let slurm = if on_cluster { Some(cluster::slurm(args, &project, &cache)?) } else { None };
+    share(&args.remote, &project.site.remote, (&cache, &cancel, &terminal), |shared| {
+        let reach = Reach { cluster: slurm.as_ref().map(|slurm| slurm as _), ..shared };
         let summary = engine::run_within(reach, &graph, &project.registry, &cache, &options, &terminal, &cancel);
         terminal.close();
         conclude(&summary.map_err(engine_failure)?, &project, args, (&terminal, verbosity))

@@ -1,5 +1,7 @@
 //! `s2pipe status`: what a run would do, and why.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::run::{engine_failure, selection};
@@ -9,7 +11,11 @@ use crate::cli::failure::Failure;
 use crate::cli::guard::guard;
 use crate::cli::output::{Align, Table, print, print_json};
 use crate::cli::project::Project;
-use crate::engine::{self, Plan, PlannedTask, TaskState};
+use crate::engine::{self, Plan, PlannedTask, TaskState, Ticket};
+use crate::slurm::{self, OnItsWay};
+
+/// Tasks that are on their way on a cluster.
+pub(super) type Jobs = HashMap<Ticket, OnItsWay>;
 
 /// Says what would run; exit code 3 when something would.
 pub(in crate::cli) fn status(args: &StatusArgs) -> Result<(), Failure> {
@@ -18,17 +24,22 @@ pub(in crate::cli) fn status(args: &StatusArgs) -> Result<(), Failure> {
     let cache = project.cache(&args.cache)?;
     guard(&project, &graph, &cache)?;
     let plan = engine::plan(&graph, &cache, &selection(&args.select)).map_err(engine_failure)?;
+    let jobs = slurm::on_their_way(&cache).unwrap_or_else(|error| {
+        tracing::warn!("whether tasks are queued or running on a cluster is not known: {error}");
+        HashMap::new()
+    });
     if args.json {
-        print_json(&plan_json(&plan))?;
+        print_json(&plan_json(&plan, &jobs))?;
     } else {
-        print(&plan_text(&plan, true))?;
+        print(&plan_text(&plan, true, &jobs))?;
     }
     if plan.is_current() { Ok(()) } else { Err(Failure::silent(exit::STALE)) }
 }
 
 /// The plan as JSON: `{"pipeline","current","tasks":[{"stage","task","state":"cached|will_run|may_run",…}]}`. `reasons` are
-/// sentences, `causes` the same for programs.
-pub(super) fn plan_json(plan: &Plan) -> Value {
+/// sentences, `causes` the same for programs. Tasks that are on their way on a cluster have `"job"`, and `"node"` where they
+/// run.
+pub(super) fn plan_json(plan: &Plan, jobs: &Jobs) -> Value {
     let tasks: Vec<Value> = plan
         .tasks
         .iter()
@@ -48,6 +59,10 @@ pub(super) fn plan_json(plan: &Plan) -> Value {
             value["state"] = json!(state);
             value["reasons"] = json!(why);
             value["seconds"] = json!(task.seconds);
+            if let Some(place) = place(task, jobs) {
+                value["job"] = json!(place.job);
+                value["node"] = json!(place.node);
+            }
             value
         })
         .collect();
@@ -55,7 +70,7 @@ pub(super) fn plan_json(plan: &Plan) -> Value {
 }
 
 /// One line a stage, or with `explain` one for every task that is not cached.
-pub(super) fn plan_text(plan: &Plan, explain: bool) -> String {
+pub(super) fn plan_text(plan: &Plan, explain: bool, jobs: &Jobs) -> String {
     let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
     let mut start = 0;
     while start < plan.tasks.len() {
@@ -64,7 +79,7 @@ pub(super) fn plan_text(plan: &Plan, explain: bool) -> String {
         let tasks = &plan.tasks[start..start + count];
         table.row([stage.clone(), stage_line(tasks)]);
         for task in tasks.iter().filter(|t| explain && t.state != TaskState::Cached) {
-            table.row([format!("  {}", if task.task.is_empty() { "·" } else { &task.task }), task_line(task)]);
+            table.row([format!("  {}", if task.task.is_empty() { "·" } else { &task.task }), task_line(task, jobs)]);
         }
         start += count;
     }
@@ -82,7 +97,20 @@ fn stage_line(tasks: &[PlannedTask]) -> String {
     named.join(", ")
 }
 
-fn task_line(task: &PlannedTask) -> String {
+/// Where a task is that is on its way.
+fn place<'j>(task: &PlannedTask, jobs: &'j Jobs) -> Option<&'j OnItsWay> {
+    task.ticket.and_then(|ticket| jobs.get(&ticket)).filter(|_| task.state != TaskState::Cached)
+}
+
+fn task_line(task: &PlannedTask, jobs: &Jobs) -> String {
+    match place(task, jobs) {
+        Some(OnItsWay { job, node: Some(node) }) => format!("runs in job {job} on {node}"),
+        Some(OnItsWay { job, node: None }) => format!("queued as job {job}"),
+        None => state_line(task),
+    }
+}
+
+fn state_line(task: &PlannedTask) -> String {
     match &task.state {
         TaskState::Cached => "cached".to_owned(),
         TaskState::WillRun { reasons } => {

@@ -1,6 +1,6 @@
 //! A run on the terminal: a bar for every running task, or plain lines where standard error is no terminal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -18,6 +18,8 @@ const PLAIN_PAUSE: Duration = Duration::from_secs(10);
 pub(in crate::cli) struct Terminal {
     bars: MultiProgress,
     running: Mutex<HashMap<String, Running>>,
+    /// Job arrays that have been told of.
+    sent: Mutex<HashSet<String>>,
     /// Bars are drawn.
     live: bool,
     quiet: bool,
@@ -36,6 +38,7 @@ impl Terminal {
         Self {
             bars: MultiProgress::new(),
             running: Mutex::default(),
+            sent: Mutex::default(),
             live: std::io::stderr().is_terminal() && !verbosity.quiet,
             quiet: verbosity.quiet,
             verbose: verbosity.verbose > 0,
@@ -119,6 +122,17 @@ impl Terminal {
         }
     }
 
+    /// Tells of every array once, of every task with `-v`.
+    fn sent(&self, name: &TaskName<'_>, job: &str) {
+        let array = job.split('_').next().unwrap_or(job);
+        let is_new = self.sent.lock().is_ok_and(|mut sent| sent.insert(array.to_owned()));
+        if self.verbose {
+            self.line(&format!("{}: queued as job {job}", task_name(name)));
+        } else if is_new {
+            self.line(&format!("{}: queued as job {array}", name.stage));
+        }
+    }
+
     fn started(&self, name: &str) {
         let bar = if self.live { self.bars.add(ProgressBar::new_spinner()) } else { ProgressBar::hidden() };
         bar.set_style(spinner());
@@ -187,9 +201,7 @@ impl Observer for Terminal {
             Event::TaskWaiting { name } => {
                 self.line(&format!("{}: another run is at it, waiting for its result", task_name(name)));
             }
-            Event::TaskSent { name, job } if self.verbose => {
-                self.line(&format!("{}: queued as job {job}", task_name(name)));
-            }
+            Event::TaskSent { name, job } => self.sent(name, job),
             Event::TaskStarted { name, place, .. } => {
                 if self.verbose && !place.is_empty() {
                     self.line(&format!("{}: runs in job {place}", task_name(name)));
@@ -198,10 +210,7 @@ impl Observer for Terminal {
             }
             Event::TaskProgress { name, news } => self.news(&task_name(name), news),
             Event::TaskFinished { name, status, seconds, .. } => self.finished(&task_name(name), *status, *seconds),
-            Event::RunStarted { .. }
-            | Event::TaskQueued { .. }
-            | Event::TaskSent { .. }
-            | Event::RunFinished { .. } => {}
+            Event::RunStarted { .. } | Event::TaskQueued { .. } | Event::RunFinished { .. } => {}
         }
     }
 }

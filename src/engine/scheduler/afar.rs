@@ -4,11 +4,10 @@
 //! handed over before what it reads is made, so that it waits in the queue meanwhile: nothing can be in the cache for it.
 //! All other stages wait until their keys are known, and what is cached then never gets into the queue.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ops::ControlFlow;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::mpsc::Sender;
 use std::thread::Scope;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Report, Scheduler, name};
 use crate::engine::action::Lookup;
@@ -17,7 +16,7 @@ use crate::engine::error::EngineError;
 use crate::engine::event::{Event, TaskStatus};
 use crate::engine::executor::{TaskDone, TaskFailed};
 use crate::engine::graph::{StageId, TaskId};
-use crate::engine::reach::{Batch, Cluster, ClusterError, Errand, News, Submitted};
+use crate::engine::reach::{Batch, Cluster, Errand, News};
 use crate::engine::stage::Cores;
 use crate::engine::survey::State;
 use crate::engine::task_error::TaskError;
@@ -31,12 +30,10 @@ pub(super) struct Afar {
     /// Tasks that have the same ticket are one task to the cluster.
     by_ticket: HashMap<Ticket, Vec<TaskId>>,
     sent: BTreeMap<TaskId, Sent>,
-    /// The cluster takes no more until then, or until something has ended.
-    full_until: Option<Instant>,
 }
 
-/// A cluster that takes no more is asked again after this time.
-const ASK_AGAIN: Duration = Duration::from_secs(15);
+/// A task that comes back this often is given up.
+const MOST_RETURNS: u8 = 3;
 
 struct Sent {
     ticket: Ticket,
@@ -100,20 +97,14 @@ impl<'a> Scheduler<'a> {
         });
     }
 
-    /// Whether something can be handed over as soon as the cluster takes it.
-    pub(super) fn waits_for_room(&self) -> bool {
-        self.afar.full_until.is_some() && !self.ready.is_empty() && !self.stopped && !self.around.cancel.is_cancelled()
-    }
-
     /// Hands over everything that can be.
     pub(super) fn hand_over(&mut self, cluster: &dyn Cluster) {
         if self.around.cancel.is_cancelled() {
             return self.leave(cluster);
         }
-        if self.stopped || self.afar.full_until.is_some_and(|until| Instant::now() < until) {
+        if self.stopped {
             return;
         }
-        self.afar.full_until = None;
         let ready = std::mem::take(&mut self.ready);
         let mut by_stage: BTreeMap<StageId, Vec<TaskId>> = BTreeMap::new();
         for id in ready {
@@ -123,14 +114,11 @@ impl<'a> Scheduler<'a> {
             }
         }
         for (stage, ids) in by_stage {
-            if self.submit(cluster, stage, &ids, Vec::new()).is_break() {
-                // Those that are not on their way are to be tried again.
-                self.ready.extend(ids);
-            }
+            self.submit(cluster, stage, &ids, Vec::new());
         }
         // After a failure, what a task waits for may never come. And a remote may have what is asked for.
         let certain = !self.around.options.keep_going && self.asking == 0 && self.to_ask.is_empty();
-        if certain && self.afar.full_until.is_none() && !self.stopped {
+        if certain {
             (0..self.survey.graph.stages.len()).for_each(|stage| self.submit_ahead(cluster, stage));
         }
     }
@@ -150,8 +138,7 @@ impl<'a> Scheduler<'a> {
             needed.chain(read).filter_map(|up| self.afar.sent.get(&up).map(|sent| sent.ticket)).collect();
         after.sort_unstable();
         after.dedup();
-        // A stage that is refused or has to wait is handed over when what it reads is made.
-        let _ = self.submit(cluster, stage, &open, after);
+        self.submit(cluster, stage, &open, after);
     }
 
     /// Whether nothing can be in the cache for a task, and all that it waits for is made or on its way.
@@ -171,49 +158,28 @@ impl<'a> Scheduler<'a> {
             && needed.into_iter().all(|up| on_its_way(&up) || self.survey.states[up] == State::Out)
     }
 
-    fn submit(&mut self, cluster: &dyn Cluster, stage: StageId, ids: &[TaskId], after: Vec<Ticket>) -> ControlFlow<()> {
+    fn submit(&mut self, cluster: &dyn Cluster, stage: StageId, ids: &[TaskId], after: Vec<Ticket>) {
         let graph = self.survey.graph;
         let node = &graph.stages[stage];
         let mut errands: Vec<Errand> = Vec::with_capacity(ids.len());
+        let mut seen = HashSet::with_capacity(ids.len());
         for &id in ids {
             let Some(errand) = self.errand(id) else { continue };
-            if !errands.iter().any(|other| other.ticket == errand.ticket) {
+            self.mark_sent(id, errand.ticket);
+            if seen.insert(errand.ticket) {
                 errands.push(errand);
             }
         }
         let (pipeline, run) = (&*graph.pipeline, &*self.around.run);
-        let batch = Batch { run, pipeline, stage: &node.name, kind: &node.kind, errands, after };
-        match cluster.submit(&batch) {
-            Ok(Submitted::Yes) => {
-                for &id in ids {
-                    if let Some(ticket) = self.ticket(id) {
-                        self.mark_sent(id, ticket);
-                    }
-                }
-                ControlFlow::Continue(())
-            }
-            Ok(Submitted::Later) => {
-                self.afar.full_until = Instant::now().checked_add(ASK_AGAIN);
-                ControlFlow::Break(())
-            }
-            Err(refused) => {
-                self.refused(ids, refused);
-                ControlFlow::Continue(())
-            }
-        }
-    }
-
-    /// What the cluster does not take: the first task tells why, the others would say the same.
-    fn refused(&mut self, ids: &[TaskId], refused: ClusterError) {
-        let error = TaskError::Failed { message: refused.message, help: refused.help };
-        let mut failure = Some(TaskFailed { error, log: None });
-        for &id in ids {
-            self.running += 1;
-            match failure.take() {
-                Some(failure) => self.take((id, Instant::now(), Err(failure))),
-                None => self.drop_task(id),
-            }
-        }
+        cluster.submit(Batch {
+            run,
+            pipeline,
+            stage: &node.name,
+            kind: &node.kind,
+            limits: &node.limits,
+            errands,
+            after,
+        });
     }
 
     /// A task without a ticket is known by its key.
@@ -235,10 +201,6 @@ impl<'a> Scheduler<'a> {
 
     /// Takes in what was heard of tasks on their way.
     pub(super) fn hear(&mut self, news: Vec<(Ticket, News)>) {
-        let ends = |news: &News| matches!(news, News::Done { .. } | News::Failed { .. } | News::Withdrawn);
-        if news.iter().any(|(_, news)| ends(news)) {
-            self.afar.full_until = None;
-        }
         for (ticket, news) in news {
             let ids = self.afar.by_ticket.get(&ticket).cloned();
             let ids = ids.unwrap_or_else(|| {
@@ -258,6 +220,7 @@ impl<'a> Scheduler<'a> {
                 News::Done { key, ran } => ids.iter().for_each(|id| self.arrived(*id, key, ran)),
                 News::Failed { error, log } => self.failed(&ids, error, log),
                 News::Withdrawn => ids.iter().for_each(|id| self.skip(*id)),
+                News::Returned => ids.iter().for_each(|id| self.returned(*id)),
             }
         }
     }
@@ -330,6 +293,22 @@ impl<'a> Scheduler<'a> {
         self.tell_end(id, TaskStatus::Skipped, 0.0, None, None);
         self.end(id, TaskStatus::Skipped, None, &mut free);
         self.settle(free);
+    }
+
+    /// A task that came back as it went is looked up and, unless its result is there after all, handed over again.
+    fn returned(&mut self, id: TaskId) {
+        self.again[id] += 1;
+        if self.again[id] > MOST_RETURNS || self.stopped {
+            return self.skip(id);
+        }
+        self.afar.sent.remove(&id);
+        self.running -= 1;
+        if !self.survey.is_forced(id) {
+            self.survey.states[id] = State::May;
+        }
+        if self.waits[id] == 0 && self.gates[self.survey.graph.tasks[id].stage] == 0 {
+            self.settle(VecDeque::from([id]));
+        }
     }
 
     /// The run was interrupted.

@@ -1,0 +1,100 @@
+//! What earlier runs have handed over and is on its way still.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::batch::{self, BatchFile};
+use super::client::Client;
+use super::error::SlurmError;
+use super::queue::Listed;
+use super::track::{Phase, Tracked};
+use crate::engine::{Cache, News, Ticket};
+
+/// Folders of batches that are over, and such that were never completed, go after this time.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// A batch that went well and that nobody has cleared away is left alone for this time: somebody may be reading it.
+const LEFT_ALONE: Duration = Duration::from_secs(3600);
+
+/// The batches of which something is queued or running.
+pub(super) fn live_batches(client: &Client, batches: &Path) -> Result<Vec<Tracked>, SlurmError> {
+    let mut found = Vec::new();
+    for dir in batch::folders(batches) {
+        if batch::is_over(&dir) {
+            sweep(&dir, KEPT);
+            continue;
+        }
+        match BatchFile::read(&dir) {
+            Some(file) => found.push(Tracked::new(file, dir, false)),
+            None => sweep(&dir, KEPT),
+        }
+    }
+    if found.is_empty() {
+        return Ok(found);
+    }
+    let listed = client.queue()?;
+    found.retain_mut(|tracked| is_live(tracked, &listed));
+    Ok(found)
+}
+
+/// Looks up where the elements of a batch are; `false`: none of them is on its way.
+fn is_live(tracked: &mut Tracked, listed: &[Listed]) -> bool {
+    let commented = |line: &&Listed| batch::of_comment(&line.comment) == Some(tracked.file.id.as_str());
+    tracked.job = batch::noted_job(&tracked.dir).or_else(|| listed.iter().find(commented).map(|line| line.job.clone()));
+    let lines: Vec<&Listed> = listed.iter().filter(|line| Some(&line.job) == tracked.job.as_ref()).collect();
+    let mut failed = false;
+    for number in 0..tracked.elements.len() {
+        let news = tracked.read(number);
+        failed |= news.iter().any(|(_, news)| matches!(news, News::Failed { .. }));
+        let element = &mut tracked.elements[number];
+        match lines.iter().find(|line| line.has(number)) {
+            Some(line) if line.is_pending() => element.phase = Phase::Pending,
+            Some(line) => element.phase = Phase::Running(line.node.clone()),
+            // What it has not done will be handed over again.
+            None => {
+                failed |= !element.open.is_empty();
+                element.open.clear();
+            }
+        }
+    }
+    let live = !tracked.is_over();
+    if !live {
+        if failed { batch::close(&tracked.dir, false) } else { sweep(&tracked.dir, LEFT_ALONE) }
+    }
+    live
+}
+
+fn sweep(dir: &Path, age: Duration) {
+    let changed = std::fs::metadata(dir).and_then(|meta| meta.modified());
+    if changed.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|old| old > age)) {
+        batch::close(dir, true);
+    }
+}
+
+/// Where a task that was handed over is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OnItsWay {
+    /// The job: `1234_5`.
+    pub job: String,
+    /// The machine on which it runs; `None`: it waits.
+    pub node: Option<String>,
+}
+
+/// The tasks that runs with this cache have handed over and that are queued or running.
+///
+/// # Errors
+/// When there may be some and Slurm does not say.
+pub fn on_their_way(cache: &Cache) -> Result<HashMap<Ticket, OnItsWay>, SlurmError> {
+    let mut all = HashMap::new();
+    for tracked in live_batches(&Client::default(), &cache.batches_dir())? {
+        for (number, element) in tracked.elements.iter().enumerate() {
+            let node = match &element.phase {
+                Phase::Running(node) => Some(node.clone()),
+                _ => None,
+            };
+            let place = OnItsWay { job: tracked.name(number), node };
+            all.extend(element.open.iter().map(|ticket| (*ticket, place.clone())));
+        }
+    }
+    Ok(all)
+}
