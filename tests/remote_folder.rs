@@ -255,7 +255,9 @@ fn a_web_server_gives_and_takes_nothing() {
 fn secrets_have_no_place_in_an_address() {
     for url in ["https://me:hunter2@example.org/x", "s3://hunter2@bucket/x", "https://example.org/x?sig=hunter2"] {
         let one = colleague(Path::new("/unused"));
-        for args in [&["run", "--remote", url][..], &["cache", "push", "--remote", url], &["cache", "remote", "--remote", url]] {
+        for args in
+            [&["run", "--remote", url][..], &["cache", "push", "--remote", url], &["cache", "remote", "--remote", url]]
+        {
             let ran = one.s2pipe(args).exit(2).says(&["environment"]);
             assert!(!format!("{}{}", ran.stderr, ran.stdout).contains("hunter2"), "{}", ran.stderr);
         }

@@ -126,11 +126,13 @@ fn credentials_are_told_to_nobody() {
     let secret = server.variables()[4].1.to_owned();
     let one = colleague(&server, STAGES);
     let mut command = one.command(&["run", "-vv", "--push", "always"]);
-    let mut said = vec![project::finish({
-        command.env("S2PIPE_LOG", "trace");
-        command
-    })
-    .ok()];
+    let mut said = vec![
+        project::finish({
+            command.env("S2PIPE_LOG", "trace");
+            command
+        })
+        .ok(),
+    ];
     // The same with a wrong one, so that the server has something to complain of.
     let wrong = "s2pipe-wrong-secret-0123456789";
     let other = colleague(&server, STAGES);

@@ -23,7 +23,9 @@ pub enum AddressError {
     #[error("the folder of the shared cache cannot be found: {0}")]
     NoFolder(std::io::Error),
     /// A scheme that nothing here understands.
-    #[error("a shared cache cannot be at a {0}: address: expected s3://, gs://, az://, http(s)://, file:// or a folder")]
+    #[error(
+        "a shared cache cannot be at a {0}: address: expected s3://, gs://, az://, http(s)://, file:// or a folder"
+    )]
     Scheme(String),
     /// A user or a password in it.
     #[error("the address of the shared cache at {0:?} holds a user or a password")]
@@ -93,7 +95,9 @@ mod tests {
 
     #[test]
     fn clouds_servers_and_folders_have_addresses() {
-        for text in ["s3://bucket/a/b", "gs://bucket", "az://box/a", "https://example.org/cache", "http://127.0.0.1:80/"] {
+        for text in
+            ["s3://bucket/a/b", "gs://bucket", "az://box/a", "https://example.org/cache", "http://127.0.0.1:80/"]
+        {
             assert_eq!(Address::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Address::parse("abfss://box@account.dfs.core.windows.net/a").unwrap().0.username(), "box");

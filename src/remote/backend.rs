@@ -32,7 +32,11 @@ const CLIENT: [(ClientConfigKey, &str); 3] = [
 /// A request is sent again so often, with growing pauses of random length between.
 fn retries() -> RetryConfig {
     RetryConfig {
-        backoff: BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(4), base: 2. },
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(4),
+            base: 2.,
+        },
         max_retries: 4,
         retry_timeout: Duration::from_secs(30),
     }

@@ -49,7 +49,8 @@ impl Bucket {
         let (sender, parts) = channel(1);
         let (store, path, object) = (Arc::clone(&self.store), self.path(name), name.to_owned());
         let task = self.handle().spawn(async move {
-            let sent = if whole { send_whole(store, path, &sender).await } else { send_parts(store, path, &sender).await };
+            let sent =
+                if whole { send_whole(store, path, &sender).await } else { send_parts(store, path, &sender).await };
             if let Err(error) = sent {
                 // Without a reader nobody wants to know.
                 let _ = sender.send(Err(Fault::of(&object, &error))).await;

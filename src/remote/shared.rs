@@ -48,7 +48,10 @@ pub enum OpenError {
         found: u32,
     },
     /// Something else stands where the format should be told.
-    #[error("{address} is no remote of s2pipe: its object {:?} should say \"s2pipe remote <number>\"", names::FORMAT_OBJECT)]
+    #[error(
+        "{address} is no remote of s2pipe: its object {:?} should say \"s2pipe remote <number>\"",
+        names::FORMAT_OBJECT
+    )]
     NotOurs {
         /// Where it is.
         address: String,

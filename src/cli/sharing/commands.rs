@@ -78,7 +78,9 @@ pub(in crate::cli) fn cache_remote(args: &RemoteStateArgs) -> Result<(), Failure
     let state = shared.state();
     if args.json {
         print_json(&match &state {
-            Ok(state) => json!({"address": state.address, "reachable": true, "format": state.format, "results": state.results}),
+            Ok(state) => {
+                json!({"address": state.address, "reachable": true, "format": state.format, "results": state.results})
+            }
             Err(error) => json!({"address": address.to_string(), "reachable": false, "error": error.to_string()}),
         })?;
         return state.map(|_| ()).map_err(|_| Failure::silent(exit::FAILED));
