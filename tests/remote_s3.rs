@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use project::Ran;
-use remote_kit::{Colleague, STAGES, Server, all, fetched, files_below, installed, noise, objects, warnings};
+use remote_kit::{Colleague, Moto, STAGES, Server, all, fetched, files_below, installed, noise, objects, warnings};
 
 const URL: &str = "s3://shared/team/cache";
 
@@ -157,11 +157,18 @@ fn credentials_are_told_to_nobody() {
     assert!(said.iter().all(|ran| !ran.stderr.contains("Signature=")));
 }
 
+/// A second server, by others, that makes no buckets of its own accord.
 #[test]
-fn a_bucket_that_does_not_exist_is_no_empty_one() {
-    let Some(program) = installed() else { return };
-    let server = Server::start(&program);
-    let one = Colleague::new(STAGES, "s3://elsewhere/cache", &server.variables());
+fn another_server_and_a_bucket_that_does_not_exist() {
+    let Some(moto) = Moto::start() else { return };
+    let stages = format!("{STAGES}{}", noise(30_000_000));
+    let new = || Colleague::new(&stages, "s3://team/cache", &moto.variables());
+    let one = new();
     let ran = one.run(&["--push", "always"]).says(&["NoSuchBucket"]);
-    assert_eq!((ran.tasks(), warnings(&ran).len()), (all(), 1), "{}", ran.stderr);
+    assert_eq!((ran.tasks().len(), warnings(&ran).len()), (3, 1), "{}", ran.stderr);
+    moto.make_bucket("team");
+    one.s2pipe(&["cache", "push"]).ok().says(&["pushed 3 result(s)"]);
+    let other = new();
+    assert_eq!(fetched(&other.run(&[])).len(), 3);
+    assert!(one.read("noise/o") == other.read("noise/o"));
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub(crate) use server::{Server, installed};
+pub(crate) use server::{Moto, Server, installed};
 pub(crate) use web::{Silent, Web};
 
 use super::project::{Project, Ran, command, finish, shell};

@@ -1,5 +1,6 @@
 //! A real S3-compatible server, in a process of its own that can be killed and started again.
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -89,5 +90,61 @@ impl Drop for Server {
         if self.child.is_some() {
             self.kill();
         }
+    }
+}
+
+/// Another server: pip's moto, which keeps objects in memory.
+pub(crate) struct Moto {
+    child: Child,
+    port: u16,
+    endpoint: String,
+}
+
+impl Moto {
+    /// Starts it, where it is installed; says so where not.
+    pub(crate) fn start() -> Option<Self> {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/moto/bin/moto_server");
+        let program = if here.is_file() { here } else { PathBuf::from("moto_server") };
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new(&program);
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+        let Ok(child) = command.spawn() else {
+            eprintln!("NOT TESTED with moto: it is not installed; run tests/remote/server.sh");
+            return None;
+        };
+        let moto = Self { child, port, endpoint: format!("http://127.0.0.1:{port}") };
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(120), "moto does not start");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Some(moto)
+    }
+
+    pub(crate) fn make_bucket(&self, name: &str) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(stream, "PUT /{name} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    /// The variables that lead to it.
+    pub(crate) fn variables(&self) -> [(&str, &str); 5] {
+        [
+            ("AWS_ENDPOINT_URL", &self.endpoint),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "tester"),
+            ("AWS_SECRET_ACCESS_KEY", SECRET),
+        ]
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
