@@ -8,6 +8,7 @@
 //! | [`cli`] | the commands, their output, the exit codes |
 //! | [`stages`] | one file a stage kind: ties the rooms below to the engine |
 //! | [`slurm`] | tasks as jobs of a Slurm cluster |
+//! | `remote` | results shared between machines (feature `remote`) |
 //! | [`engine`] | graph, keys, store, journal, scheduler |
 //! | [`spec`] | the pipeline language |
 //! | [`net`] | operators, layers, models, training |
@@ -21,6 +22,8 @@ pub mod figure;
 pub mod metrics;
 pub mod net;
 pub mod raster;
+#[cfg(feature = "remote")]
+pub mod remote;
 pub mod slurm;
 pub mod spec;
 pub mod stages;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Top to bottom, as in `src/lib.rs`.
-const ROOMS: [&str; 9] = ["cli", "stages", "slurm", "engine", "spec", "net", "figure", "metrics", "raster"];
+const ROOMS: [&str; 10] = ["cli", "stages", "slurm", "remote", "engine", "spec", "net", "figure", "metrics", "raster"];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::args_cache::CacheArgs;
+use super::args_remote::RemoteArgs;
 use super::args_runs::{RunsArgs, VerifyArgs};
 use crate::spec::parse_bytes;
 
@@ -151,6 +152,8 @@ pub(super) struct RunArgs {
 
     #[command(flatten)]
     pub(super) device: DeviceArgs,
+    #[command(flatten)]
+    pub(super) remote: RemoteArgs,
 
     /// Where tasks run: on this machine, or as jobs of a Slurm cluster [default: what the pipeline or your settings say].
     #[arg(long, value_enum)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::args::CacheDir;
+use super::args_remote::RemoteUrl;
 use crate::spec::parse_bytes;
 
 #[derive(Debug, Args)]
@@ -84,6 +85,54 @@ pub(super) enum CacheCommand {
         #[command(flatten)]
         cache: CacheDir,
     },
+    /// Put results into the shared cache that are not there.
+    Push(PushArgs),
+    /// Fetch results from the shared cache that are not here, without running anything.
+    Fetch(FetchArgs),
+    /// Say which shared cache is used, whether it can be reached, and how many results it has.
+    Remote(RemoteStateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PushArgs {
+    /// Only this pipeline, stage, task or output, as for `cache ls` [default: the newest results of all pipelines].
+    pub(super) name: Option<String>,
+
+    #[command(flatten)]
+    pub(super) url: RemoteUrl,
+    #[command(flatten)]
+    pub(super) cache: CacheDir,
+
+    /// Put everything there again, also what is there: for a shared cache that was damaged.
+    #[arg(long)]
+    pub(super) again: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FetchArgs {
+    /// A pipeline's YAML file, or the name of results that this cache had once, as for `cache ls` [default: the default
+    /// pipeline].
+    #[arg(value_name = "PIPELINE or NAME")]
+    pub(super) what: Option<String>,
+
+    /// Change a parameter of the pipeline for this call: `--set train.epochs=5`.
+    #[arg(long, value_name = "A.B.C=VALUE")]
+    pub(super) set: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) url: RemoteUrl,
+    #[command(flatten)]
+    pub(super) cache: CacheDir,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RemoteStateArgs {
+    #[command(flatten)]
+    pub(super) url: RemoteUrl,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

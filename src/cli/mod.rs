@@ -2,6 +2,7 @@
 
 mod args;
 mod args_cache;
+mod args_remote;
 mod args_runs;
 mod commands;
 mod exit;
@@ -9,6 +10,7 @@ mod failure;
 mod guard;
 mod output;
 mod project;
+mod sharing;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -61,6 +63,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             CacheCommand::Verify { cache, repair, json } => commands::cache_verify(&cache, repair, json),
             CacheCommand::Pin { name, cache } => commands::cache_pin(name.as_deref(), &cache),
             CacheCommand::Unpin { name, cache } => commands::cache_unpin(&name, &cache),
+            CacheCommand::Push(args) => sharing::cache_push(&args),
+            CacheCommand::Fetch(args) => sharing::cache_fetch(&args),
+            CacheCommand::Remote(args) => sharing::cache_remote(&args),
         },
         Command::Runs(args) => match args.command {
             None => commands::runs_list(&args.list),
@@ -78,6 +83,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     }
 }
 
+/// What speaks with a remote, and how much of that may be written down.
+const DISCREET: [&str; 5] = ["object_store=error", "reqwest=error", "hyper=error", "hyper_util=error", "h2=error"];
+
 /// Logs go to standard error; `S2PIPE_LOG` overrides the flags, in the syntax of `RUST_LOG`.
 fn start_log(verbosity: &Verbosity) {
     let level = match (verbosity.quiet, verbosity.verbose) {
@@ -87,6 +95,8 @@ fn start_log(verbosity: &Verbosity) {
         (false, _) => "s2pipe=debug,warn",
     };
     let filter = EnvFilter::try_from_env("S2PIPE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // At any finer level these write requests down, and what some of them carry is a credential.
+    let filter = DISCREET.iter().filter_map(|text| text.parse().ok()).fold(filter, EnvFilter::add_directive);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

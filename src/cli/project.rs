@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use super::args::{CacheDir, PipelineArgs};
 use super::failure::Failure;
 use crate::engine::{Cache, Graph, Registry};
+#[cfg(feature = "remote")]
+use crate::spec::RemoteSettings;
 use crate::spec::{Override, Pipeline, Site, find_pipeline, load, personal_site};
 use crate::stages::{advice, registry};
 
@@ -61,6 +63,15 @@ pub(super) fn standalone_cache(dir: &CacheDir) -> Result<Cache, Failure> {
             }
         }
     }
+}
+
+/// The shared cache that commands without a pipeline use: that of the default pipeline, else the person's own.
+#[cfg(feature = "remote")]
+pub(super) fn standalone_settings() -> Result<RemoteSettings, Failure> {
+    let kinds = registry();
+    let pipeline = find_pipeline(&current_dir()?).ok().and_then(|file| load(&file, &[], &kinds.specs()).ok());
+    let personal = personal_site(&kinds.specs())?;
+    Ok(pipeline.map_or_else(Site::default, |pipeline| pipeline.site).over(personal).remote)
 }
 
 /// Opens a cache, making it if need be.

@@ -79,6 +79,22 @@ impl Digest {
     }
 }
 
+/// Digests bytes that come piece by piece, as [`Digest::of`] would the whole.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher(blake3::Hasher);
+
+impl Hasher {
+    /// The next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all pieces so far.
+    pub fn digest(&self) -> Digest {
+        Digest(*self.0.finalize().as_bytes())
+    }
+}
+
 /// Fills `block` with up to `len` bytes; fewer only at the end.
 fn read_block(reader: &mut impl Read, block: &mut Vec<u8>, len: usize) -> io::Result<u64> {
     block.clear();

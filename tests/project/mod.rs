@@ -284,7 +284,7 @@ impl Drop for Running {
 pub(crate) fn command(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_s2pipe"));
     command.current_dir(root).args(args).stdin(Stdio::null()).env("S2PIPE_CONFIG", "");
-    command.env_remove("S2PIPE_LOG").env_remove("RAYON_NUM_THREADS");
+    command.env_remove("S2PIPE_LOG").env_remove("S2PIPE_REMOTE").env_remove("RAYON_NUM_THREADS");
     command
 }
 

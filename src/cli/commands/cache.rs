@@ -75,7 +75,7 @@ fn full_name(entry: &Entry) -> String {
 }
 
 /// `landcover`, `landcover/train`, `train`, `predict/val_scene_0`: whole parts of the full name, from either start.
-fn is_called(entry: &Entry, name: &str) -> bool {
+pub(in crate::cli) fn is_called(entry: &Entry, name: &str) -> bool {
     let starts = |full: &str| full == name || full.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
     let with_output = format!("{}/{}", full_name(entry), entry.output);
     let below = with_output.split_once('/').map_or("", |(_, below)| below);

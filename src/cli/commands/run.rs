@@ -10,7 +10,8 @@ use crate::cli::failure::Failure;
 use crate::cli::guard::guard;
 use crate::cli::output::{Terminal, print, print_json, summary_json, summary_text};
 use crate::cli::project::Project;
-use crate::engine::{self, Cancel, DeviceChoice, EngineError, PlanError, Reach, RunOptions, Selection};
+use crate::cli::sharing::share;
+use crate::engine::{self, Cancel, DeviceChoice, EngineError, PlanError, Reach, RunOptions, RunSummary, Selection};
 
 /// Runs a pipeline, or says what would run.
 pub(in crate::cli) fn run(args: &RunArgs, verbosity: &Verbosity) -> Result<(), Failure> {
@@ -42,19 +43,30 @@ pub(in crate::cli) fn run(args: &RunArgs, verbosity: &Verbosity) -> Result<(), F
     stop_on_signals(&cancel)?;
     let terminal = Terminal::new(verbosity, args.explain);
     let slurm = if on_cluster { Some(cluster::slurm(args, &project, &cache)?) } else { None };
-    let reach = Reach { cluster: slurm.as_ref().map(|slurm| slurm as _), ..Reach::default() };
-    let summary = engine::run_within(reach, &graph, &project.registry, &cache, &options, &terminal, &cancel);
-    terminal.close();
-    let summary = summary.map_err(engine_failure)?;
+    share(&args.remote, &project.site.remote, (&cache, &cancel, &terminal), |shared| {
+        let reach = Reach { cluster: slurm.as_ref().map(|slurm| slurm as _), ..shared };
+        let summary = engine::run_within(reach, &graph, &project.registry, &cache, &options, &terminal, &cancel);
+        terminal.close();
+        conclude(&summary.map_err(engine_failure)?, &project, args, (&terminal, verbosity))
+    })
+}
+
+/// Prints what became of a run; a run that did not end well is a failure.
+fn conclude(
+    summary: &RunSummary,
+    project: &Project,
+    args: &RunArgs,
+    (terminal, verbosity): (&Terminal, &Verbosity),
+) -> Result<(), Failure> {
     if args.json {
-        print_json(&summary_json(&summary))?;
+        print_json(&summary_json(summary))?;
     } else if !verbosity.quiet {
-        print(&summary_text(&summary, &project.pipeline.classes))?;
+        print(&summary_text(summary, &project.pipeline.classes))?;
     }
     if summary.ok {
         return Ok(());
     }
-    terminal.failures(&summary);
+    terminal.failures(summary);
     Err(Failure::silent(if summary.interrupted { exit::INTERRUPTED } else { exit::FAILED }))
 }
 
@@ -64,7 +76,7 @@ pub(super) fn selection(args: &SelectArgs) -> Selection {
 }
 
 /// An engine error with its advice. Wrong stage names are the command line's fault, the rest is the machine's.
-pub(super) fn engine_failure(error: impl Into<EngineError>) -> Failure {
+pub(in crate::cli) fn engine_failure(error: impl Into<EngineError>) -> Failure {
     let error = error.into();
     let help = error.help();
     let failure = match &error {
@@ -89,7 +101,7 @@ pub(super) fn read_device(text: &str) -> Result<DeviceChoice, Failure> {
 }
 
 /// The first SIGINT or SIGTERM asks tasks to stop and leave checkpoints; a second one ends the program at once.
-pub(super) fn stop_on_signals(cancel: &Cancel) -> Result<(), Failure> {
+pub(in crate::cli) fn stop_on_signals(cancel: &Cancel) -> Result<(), Failure> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, exit::INTERRUPTED.into(), cancel.flag())
             .and_then(|_| signal_hook::flag::register(signal, cancel.flag()))

@@ -46,8 +46,51 @@ impl Terminal {
         }
     }
 
+    /// One for a command that is no run.
+    pub(in crate::cli) fn plain() -> Self {
+        Self::new(&Verbosity { verbose: 0, quiet: false }, false)
+    }
+
+    /// Warns, without breaking the bars.
+    pub(in crate::cli) fn warn(&self, text: &str) {
+        self.teller()(text);
+    }
+
+    /// [`Terminal::warn`] for whoever has no terminal.
+    pub(in crate::cli) fn teller(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let (bars, live) = (self.bars.clone(), self.live);
+        // Printing can only fail when the terminal is gone.
+        move |text| if live { _ = bars.println(format!("warning: {text}")) } else { tracing::warn!("{text}") }
+    }
+
+    /// Says a sentence, unless the person wants to hear only of failures.
+    pub(in crate::cli) fn say(&self, text: &str) {
+        self.line(text);
+    }
+
+    /// Tells how many results have been pushed.
+    pub(in crate::cli) fn pushing(&self, done: usize, total: usize) {
+        self.moving("pushing", done, total);
+    }
+
+    /// Tells how many results have been fetched.
+    pub(in crate::cli) fn fetching(&self, done: usize, total: usize) {
+        self.moving("fetching", done, total);
+    }
+
+    fn moving(&self, what: &str, done: usize, total: usize) {
+        if done < total && self.running.lock().is_ok_and(|all| !all.contains_key(what)) {
+            self.started(what);
+        }
+        let (done, total) = (done as u64, total as u64);
+        self.news(what, &Progress::Step { unit: "results", done, total, note: String::new() });
+    }
+
     /// Takes the bars away.
     pub(in crate::cli) fn close(&self) {
+        if let Ok(mut running) = self.running.lock() {
+            running.drain().for_each(|(_, running)| running.bar.finish_and_clear());
+        }
         // Clearing can only fail when the terminal is gone.
         let _ = self.bars.clear();
     }
