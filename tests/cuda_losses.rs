@@ -239,3 +239,35 @@ fn probabilities() {
         }
     }
 }
+
+/// The class of the highest logit, the first of equals.
+fn best(row: &[f32]) -> usize {
+    (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best })
+}
+
+#[test]
+fn the_confusion_matrix_counts_as_on_the_cpu() {
+    let Some(gpu) = cuda_device::open() else { return };
+    // The last has more counters than a block has for itself.
+    for (pixels, classes) in [(1, 1), (1000, 3), (3000, 6), (500, 70)] {
+        for dtype in [DType::F32, DType::BF16] {
+            let mut rng = Rng::new(7);
+            let logits: Vec<f32> = (0..pixels * classes).map(|_| (rng.uniform() * 8.0).floor() as f32).collect();
+            let truth = (0..pixels).map(|i| if i % 5 == 3 { IGNORE } else { (rng.uniform() * classes as f64) as u8 });
+            let truth: Vec<u8> = truth.collect();
+            let mut expected = vec![0u32; classes * classes];
+            for (row, truth) in logits.chunks(classes).zip(&truth).filter(|(_, truth)| **truth != IGNORE) {
+                expected[usize::from(*truth) * classes + best(row)] += 2;
+            }
+            let counts = Tensor::zeros((classes, classes), DType::U32, &gpu.device()).unwrap();
+            let logits = Tensor::from_vec(logits, (pixels, classes), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let logits = logits.to_device(&gpu.device()).unwrap();
+            let truth = Tensor::from_vec(truth, pixels, &gpu.device()).unwrap();
+            for _ in 0..2 {
+                ops::count_confusion(&logits, &truth, &counts).unwrap();
+            }
+            let counts: Vec<u32> = counts.flatten_all().unwrap().to_vec1().unwrap();
+            assert_eq!(counts, expected, "{pixels} pixels, {classes} classes, {dtype:?}");
+        }
+    }
+}

@@ -5,12 +5,17 @@
 
 mod cuda_device;
 mod cuda_operator_kit;
+#[allow(dead_code, reason = "a part of the library, of which only some is looked at here")]
+#[path = "../src/net/ops/cuda/rows.rs"]
+mod rows;
 
 use std::slice::from_ref;
 
 use candle_core::{DType, Device, Tensor, Var};
 use cuda_operator_kit::{Network, bits, check, check_as, error, numbers, random, rounded, run, tolerance};
+use rows::Rows;
 use s2pipe::net::ops::{self, Conv2dConfig, Running};
+use s2pipe::net::{Compute, GpuUse, Wanted};
 
 /// One value a channel, a few channels, odd sizes, whole packs of both types, slices of many channels with and without
 /// whole packs, and rows for several blocks.
@@ -331,4 +336,22 @@ fn rectified_convolution_for_inference() {
             assert!(error < 2.0 * tolerance(dtype), "{dtype:?}: {error:.1e}");
         }
     }
+}
+
+#[test]
+fn grids_cover_slices_and_stay_bounded() {
+    let grid = |images, rows, channels, dtype| Rows { images, rows, channels }.summing(dtype);
+    assert_eq!(grid(1, 1, 1, DType::F32), [1, 1, 1]);
+    assert_eq!(grid(1, 1 << 21, 64, DType::BF16), [1024, 1, 1]);
+    assert_eq!(grid(1, 8192, 512, DType::BF16), [256, 1, 1]);
+    assert_eq!(grid(1, 100, 513, DType::F32), [4, 9, 1]);
+    assert_eq!(grid(32, 1 << 16, 64, DType::F32), [32, 1, 32]);
+    assert_eq!(Rows::of(&[2, 3, 5, 7]).rows, 30);
+}
+
+#[test]
+fn auto_computes_somewhere_and_the_cpu_is_always_there() {
+    assert!(matches!(Compute::open(Wanted::Cpu, GpuUse::default()), Ok(Compute::Cpu)));
+    assert!(Compute::open(Wanted::Auto, GpuUse::default()).is_ok());
+    assert_eq!(Compute::Cpu.activations(), DType::F32);
 }

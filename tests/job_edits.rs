@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
-use project::{DATA, Project, Ran, STAGES, synth};
+use project::{DATA, PIPELINE, Project, Ran, STAGES, command, finish, synth};
 
 /// Nothing may have run.
 #[track_caller]
@@ -165,6 +165,49 @@ fn from_runs_a_stage_and_what_follows() {
     assert_eq!(project.run(&["--from", "evaluate"]).ok().stages(), ["evaluate", "figures"]);
     assert_eq!(project.artefacts(), before);
     nothing_ran(project.run(&[]));
+}
+
+/// The key of every task.
+fn keys(project: &Project) -> BTreeSet<String> {
+    let tasks = project.s2pipe(&["status", "--json"]).json()["tasks"].clone();
+    tasks.as_array().unwrap().iter().map(|task| task["key"].to_string()).collect()
+}
+
+#[test]
+fn where_a_pipeline_runs_is_in_no_key() {
+    let project = Project::finished();
+    let before = keys(&project);
+    assert_eq!(before.len(), 18);
+    let slurm = "slurm: { time: 1h, cpus: 4, kinds: { train: { gpus: 1 } }, stages: { ingest: { pack: 10 } } }\n";
+    let remote = "remote: { url: 'file:///shared/cache', push: never }\n";
+    for site in ["executor: local\n", "executor: slurm\n", slurm, remote] {
+        project.write_pipeline(&format!("{PIPELINE}{site}"));
+        assert_eq!(keys(&project), before, "{site}");
+    }
+    fs::write(project.path("mine.yaml"), format!("executor: slurm\n{slurm}{remote}")).unwrap();
+    project.write_pipeline(PIPELINE);
+    let mut status = command(project.root(), &["status"]);
+    status.env("S2PIPE_CONFIG", "mine.yaml");
+    finish(status).ok();
+}
+
+#[test]
+fn a_broken_personal_file_is_told_before_anything_runs() {
+    let project = Project::fresh();
+    let config = project.path("config/s2pipe");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(config.join("config.yaml"), "executor: slurm\nslurm: { partiton: normal }\n").unwrap();
+    let run = |name: &str, value: &str| {
+        let mut run = command(project.root(), &["run"]);
+        run.env_remove("S2PIPE_CONFIG").env("XDG_CONFIG_HOME", project.path("config")).env(name, value);
+        finish(run)
+    };
+    run("LANG", "C").exit(2).says(&["config/s2pipe/config.yaml:2:10", "did you mean `partition`?"]);
+    run("S2PIPE_CONFIG", "elsewhere.yaml").exit(2).says(&["elsewhere.yaml: error: there is no such file"]);
+    assert!(!project.path("cache/landcover").exists());
+    let mut none = command(project.root(), &["status"]);
+    none.env("XDG_CONFIG_HOME", project.path("config")).env("S2PIPE_CONFIG", "");
+    finish(none).exit(3);
 }
 
 #[test]

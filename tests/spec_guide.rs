@@ -38,7 +38,7 @@ fn the_guide_s_examples_are_good_pipelines() {
             check(&format!("{fragment}stages:\n  a: {{ uses: shell, with: {{ run: ls }} }}\n"), &[]);
         }
     }
-    assert_eq!(fragments, 23);
+    assert_eq!(fragments, 24);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn the_guide_s_command_lines_are_good_overrides() {
         count += changes.len();
         check(&whole, &changes);
     }
-    assert_eq!(count, 8);
+    assert_eq!(count, 9);
 }
 
 /// The shipped pipelines, and those for real data that may not be here, read as pipelines; their files are looked for.

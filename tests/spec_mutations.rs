@@ -125,12 +125,12 @@ fn assert_inside(problem: &Problem, line: Option<&str>) {
 #[test]
 fn no_broken_pipeline_makes_the_checks_panic() {
     let file = Path::new("tests/spec/pipelines/landcover.yaml");
-    let texts = ["", "-matrix"]
+    let texts = ["", "-matrix", "-site"]
         .map(|what| std::fs::read_to_string(format!("tests/spec/pipelines/landcover{what}.yaml")).unwrap());
     let mut random = Random(20_260_728);
     let mut refused = 0;
-    for index in 0..2000 {
-        let broken = mutate(&texts[index % 2], &mut random);
+    for index in 0..3000 {
+        let broken = mutate(&texts[index % 3], &mut random);
         let Err(diagnostics) = parse(&broken, file, &[], KINDS) else { continue };
         refused += 1;
         assert!(!diagnostics.problems().is_empty(), "{broken}");
@@ -142,7 +142,7 @@ fn no_broken_pipeline_makes_the_checks_panic() {
             assert!(!rendered.contains("Failed to read"), "{rendered}\n{broken}");
         }
     }
-    assert!((1000..2000).contains(&refused), "{refused} of 2000 were refused");
+    assert!((1500..3000).contains(&refused), "{refused} of 3000 were refused");
 }
 
 #[test]
@@ -156,6 +156,8 @@ fn no_broken_override_makes_the_checks_panic() {
         "stages.ingest.with.train={ scenes: a, truth: b }",
         "classes.1.name=x",
         "seed=1",
+        "slurm.kinds.train={ options: [--qos=a], time: 1h }",
+        "remote.url=https://host:9000/a",
     ] {
         for _ in 0..400 {
             let broken = mutate(start, &mut random);

@@ -60,6 +60,7 @@ const BEYOND_A_SCHEMA: &[&str] = &[
     "param-int-exponent",
     "param-int-or-word-float",
     "set-",
+    "site-stages",
     "syntax-",
     "top name from file",
     "top-root",

@@ -334,6 +334,15 @@ pub(super) enum TaskCommand {
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },
+    /// Take part in a training that another process of s2pipe leads, which says on standard input what to do.
+    #[command(hide = true)]
+    Rank {
+        /// This rank's number.
+        rank: usize,
+        /// The ordinal of its GPU, where the training is on GPUs.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        gpu: usize,
+    },
 }
 
 #[cfg(test)]

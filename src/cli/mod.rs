@@ -78,6 +78,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Synth(args) => commands::synth(&args),
         Command::Task(args) => match args.command {
             TaskCommand::Run { record, cache, report } => commands::task_run(&record, &cache, report.as_deref()),
+            TaskCommand::Rank { rank, gpu } => commands::task_rank(rank, gpu),
         },
     }
 }

@@ -15,6 +15,7 @@ use super::digest::{ContentId, Digest, Key};
 use super::disk::{self, Sync};
 use super::error::CacheError;
 use super::graph::label;
+use super::lock::Locking;
 use super::record::TaskRecord;
 use super::stage::Outcome;
 use super::store::Stored;
@@ -190,6 +191,17 @@ impl Cache {
         Lookup::Hit(done)
     }
 
+    /// Looks up a key that another machine is known to have done. Clients of network file systems remember for up to a
+    /// minute that a name is not there.
+    pub(super) fn lookup_of_another(&self, key: Key) -> Lookup {
+        let path = self.action_path(key, Outcome::Complete);
+        self.seen_late(&path, || match self.lookup(key) {
+            Lookup::Hit(done) => Some(Lookup::Hit(done)),
+            Lookup::Miss(_) => None,
+        })
+        .unwrap_or_else(|| self.lookup(key))
+    }
+
     /// The whole action of a key: the full one, or else the one cut short.
     ///
     /// # Errors
@@ -223,6 +235,9 @@ impl Cache {
             let checkpoints = self.checkpoint_dir(action.key);
             if fs::read_dir(&checkpoints).is_ok_and(|mut files| files.next().is_some()) {
                 disk::remove(&checkpoints)?;
+            } else if self.locking == Locking::Off {
+                // An empty one is cleared away at the end of the process where locks tell that nobody else uses it.
+                let _ = fs::remove_dir(&checkpoints);
             }
         }
         Ok(())

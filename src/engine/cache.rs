@@ -25,23 +25,28 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::cancel::Cancel;
 use super::digest::Key;
 use super::disk;
 use super::error::CacheError;
-use super::lock::{FileLock, Scratch, sweep_scratch};
+use super::lock::{FileLock, Locking};
+use super::scratch::{Scratch, sweep_scratch};
 use super::statcache::StatCache;
 
 /// The format that this program writes. Raised when an older program could misread a newer cache.
 const FORMAT: u32 = 1;
 const INTERNALS: &str = ".s2pipe";
+/// Clients of NFS remember what a folder holds for a minute at most (`acdirmax`).
+const SEEN_AFTER: Duration = Duration::from_secs(65);
 
 /// A cache folder, open for use. Any number of processes may use one at a time.
 #[derive(Debug)]
 pub struct Cache {
     root: PathBuf,
     internals: PathBuf,
+    pub(super) locking: Locking,
     scratch: OnceLock<Scratch>,
     sources: OnceLock<StatCache>,
     /// Actions whose empty checkpoint directories are cleared away when the cache is closed. (Not task by task: making
@@ -66,6 +71,7 @@ impl Cache {
             Err(e) => return Err(CacheError::at("read", &version, e)),
         }
         Ok(Self {
+            locking: Locking::at(&internals),
             root,
             internals,
             scratch: OnceLock::new(),
@@ -149,6 +155,9 @@ impl Cache {
     }
 
     fn try_lock_action(&self, key: Key) -> Result<Option<FileLock>, CacheError> {
+        if self.locking == Locking::Off {
+            return Ok(Some(FileLock::none()));
+        }
         FileLock::try_take_place(&self.internals.join("tasks.lock"), key.0.number())
     }
 
@@ -160,12 +169,15 @@ impl Cache {
 
     /// Keeps the collector out, together with everyone else who does; given back when dropped.
     pub(super) fn hold(&self) -> Result<FileLock, CacheError> {
-        FileLock::take_shared(&self.collector_lock())
+        match self.locking {
+            Locking::Off => Ok(FileLock::none()),
+            Locking::Relied => FileLock::take_shared(&self.collector_lock()),
+        }
     }
 
     /// Keeps every run out that has not told yet what it counts on.
     pub(super) fn lock_collector(&self) -> Result<FileLock, CacheError> {
-        FileLock::take_short(&self.collector_lock())
+        self.lock_shortly(&self.collector_lock())
     }
 
     fn collector_lock(&self) -> PathBuf {
@@ -174,7 +186,14 @@ impl Cache {
 
     /// Takes the lock of a pipeline's index and view.
     pub(super) fn lock_newest(&self, pipeline: &str) -> Result<FileLock, CacheError> {
-        FileLock::take_short(&self.internals.join("locks").join(format!("{pipeline}.newest")))
+        self.lock_shortly(&self.internals.join("locks").join(format!("{pipeline}.newest")))
+    }
+
+    fn lock_shortly(&self, path: &Path) -> Result<FileLock, CacheError> {
+        match self.locking {
+            Locking::Off => Ok(FileLock::none()),
+            Locking::Relied => FileLock::take_short(path),
+        }
     }
 
     /// This process's scratch directory, made when first asked for, removed when the cache is closed.
@@ -182,7 +201,7 @@ impl Cache {
         if let Some(scratch) = self.scratch.get() {
             return Ok(scratch.dir());
         }
-        let made = Scratch::create(&self.internals.join("tmp"))?;
+        let made = Scratch::create(&self.internals.join("tmp"), self.locking)?;
         // Another thread may have been faster; then ours is dropped and removed.
         Ok(self.scratch.get_or_init(|| made).dir())
     }
@@ -194,7 +213,23 @@ impl Cache {
 
     /// Digests of source files, remembered by their `stat`.
     pub(super) fn sources(&self) -> &StatCache {
-        self.sources.get_or_init(|| StatCache::load(&self.internals.join("sources")))
+        self.sources.get_or_init(|| StatCache::load(&self.internals.join("sources"), self.locking))
+    }
+
+    /// Looks for something that another machine has put at `path`, again and again where the file system is one that may
+    /// show it late.
+    pub(super) fn seen_late<T>(&self, path: &Path, look: impl Fn() -> Option<T>) -> Option<T> {
+        let latency = if self.locking == Locking::Off { SEEN_AFTER } else { Duration::ZERO };
+        let start = Instant::now();
+        loop {
+            let found = look();
+            if found.is_some() || start.elapsed() >= latency {
+                return found;
+            }
+            // Opening a folder makes the client ask the server for its present state.
+            let _ = path.parent().map(fs::File::open);
+            std::thread::sleep(Duration::from_millis(250));
+        }
     }
 
     /// Writes a file of the cache atomically.
@@ -205,6 +240,10 @@ impl Cache {
 
 impl Drop for Cache {
     fn drop(&mut self) {
+        if self.locking == Locking::Off {
+            // Somebody else may be about to write one; a task that is done has cleared its own away.
+            return;
+        }
         let retired = std::mem::take(self.retired.get_mut().unwrap_or_else(PoisonError::into_inner));
         for key in retired {
             // Whoever holds the lock now clears up after itself.

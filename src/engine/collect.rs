@@ -117,19 +117,20 @@ impl<'i> Plan<'i> {
             let created = known.action.created.parse().unwrap_or(now);
             used.get(&known.action.key).copied().unwrap_or(created).max(created)
         };
+        let grace = cache.grace(options.grace);
         let young = |time: Timestamp, age: Duration| now.duration_since(time).as_secs_f64() < age.as_secs_f64();
         let mut candidates: Vec<(&KnownAction, Timestamp)> = inventory
             .actions
             .iter()
             .filter(|known| !roots.contains(&known.action.key))
             .map(|known| (known, last(known)))
-            .filter(|(_, used)| !young(*used, options.grace))
+            .filter(|(_, used)| !young(*used, grace))
             .filter(|(_, used)| options.older_than.is_none_or(|age| !young(*used, age)))
             .collect();
         candidates.sort_by(|a, b| (a.1, &a.0.file).cmp(&(b.1, &b.0.file)));
         let mut plan = Self { inventory, results: Vec::new(), blobs: Vec::new(), orphans: 0, checkpoints: Vec::new() };
         let mut users = count_users(cache, inventory);
-        plan.add_orphans(&users, options.grace);
+        plan.add_orphans(&users, grace);
         let total: u64 = inventory.blobs.values().map(|b| b.bytes).sum();
         let mut left = total - plan.bytes_of(&plan.blobs);
         for (known, used) in candidates {
@@ -169,7 +170,7 @@ impl<'i> Plan<'i> {
     }
 
     fn add_checkpoints(&mut self, cache: &Cache, roots: &HashSet<Key>, options: &CollectOptions) {
-        let age = options.older_than.unwrap_or(CHECKPOINTS_FOR).max(options.grace);
+        let age = options.older_than.unwrap_or(CHECKPOINTS_FOR).max(cache.grace(options.grace));
         for entry in fs::read_dir(cache.checkpoints_dir()).into_iter().flatten().flatten() {
             let key = entry.file_name().to_str().and_then(|name| name.parse().ok()).map(Key);
             let newest = newest_change(&entry.path());
@@ -216,7 +217,8 @@ impl<'i> Plan<'i> {
         for (checkpoint, _) in &self.checkpoints {
             disk::remove(checkpoint)?;
         }
-        remove_unused_parts(cache)
+        remove_unused_parts(cache)?;
+        cache.remove_old_tickets()
     }
 }
 

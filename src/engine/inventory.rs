@@ -131,7 +131,7 @@ pub(super) fn roots(cache: &Cache) -> HashSet<Key> {
     }
     for id in cache.run_ids() {
         let folder = cache.runs_dir().join(id);
-        if !folder.join(SUMMARY_FILE).exists() && is_alive(&folder) {
+        if !folder.join(SUMMARY_FILE).exists() && is_alive(&folder, cache.locking) {
             roots.extend(keys_of_run(&folder));
         }
     }

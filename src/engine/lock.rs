@@ -1,8 +1,10 @@
 //! Operating-system locks: one per action (a place in a file), one per shared index, and one that marks a live scratch directory. A lock
 //! dies with its process, so there is nothing to clean up after a crash.
+//!
+//! On network file systems locks may be missing, or known to one machine only, without anybody saying so. There none are
+//! taken: all that is shared is put in place by renaming, so two processes that do the same do it twice, and no harm.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,19 +12,47 @@ use std::time::Duration;
 use super::cancel::Cancel;
 use super::disk;
 use super::error::CacheError;
+use super::statcache::is_local;
 
 /// How often a waiting process looks again. Waiting must notice a cancelled run, so it cannot block in the kernel.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// Whether locks on a file system are relied on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Locking {
+    /// They hold.
+    Relied,
+    /// They may not: none are taken.
+    Off,
+}
+
+impl Locking {
+    /// What `S2PIPE_LOCKS` says (`on`, `off`), else by the file system.
+    pub(super) fn at(dir: &Path) -> Self {
+        match std::env::var("S2PIPE_LOCKS").as_deref() {
+            Ok("on") => Self::Relied,
+            Ok("off") => Self::Off,
+            // Elsewhere than on Linux nothing is known of file systems.
+            _ if cfg!(target_os = "linux") && !is_local(dir) => Self::Off,
+            _ => Self::Relied,
+        }
+    }
+}
+
 /// An exclusive lock on a file of its own. Dropping it gives the lock back and leaves the file.
 #[derive(Debug)]
 pub(super) struct FileLock {
-    // Closing the file gives the lock back.
-    _file: File,
+    // Closing the file gives the lock back. None: locks are not relied on, and this is none.
+    _file: Option<File>,
     path: PathBuf,
 }
 
 impl FileLock {
+    /// No lock at all.
+    pub(super) fn none() -> Self {
+        Self { _file: None, path: PathBuf::new() }
+    }
+
     /// The lock, if nobody else has it.
     pub(super) fn try_take(path: &Path) -> Result<Option<Self>, CacheError> {
         loop {
@@ -32,7 +62,9 @@ impl FileLock {
                 Err(TryLockError::Error(e)) => return Err(CacheError::at("lock", path, e)),
                 // The last holder may have removed the file between our open and our lock: then this lock is on a
                 // file that nobody else will ever see, and we start over.
-                Ok(()) if is_current(&file, path) => return Ok(Some(Self { _file: file, path: path.to_path_buf() })),
+                Ok(()) if is_current(&file, path) => {
+                    return Ok(Some(Self { _file: Some(file), path: path.to_path_buf() }));
+                }
                 Ok(()) => {}
             }
         }
@@ -54,7 +86,7 @@ impl FileLock {
         };
         // Of the open file, not of the process: two threads exclude each other, too.
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&one)) {
-            Ok(_) => Ok(Some(Self { _file: file, path: path.to_path_buf() })),
+            Ok(_) => Ok(Some(Self { _file: Some(file), path: path.to_path_buf() })),
             Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
             Err(e) => Err(CacheError::at("lock", path, e.into())),
         }
@@ -71,7 +103,7 @@ impl FileLock {
         loop {
             let file = disk::open_append(path)?;
             match file.try_lock_shared() {
-                Ok(()) => return Ok(Self { _file: file, path: path.to_path_buf() }),
+                Ok(()) => return Ok(Self { _file: Some(file), path: path.to_path_buf() }),
                 Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_AGAIN),
                 Err(TryLockError::Error(e)) => return Err(CacheError::at("lock", path, e)),
             }
@@ -81,6 +113,9 @@ impl FileLock {
     /// Gives the lock back and removes its file. Removed while still held, so that whoever opened it meanwhile finds
     /// out in [`is_current`]. A file that cannot be removed does no harm.
     pub(super) fn remove(self) {
+        if self._file.is_none() {
+            return;
+        }
         let _ = fs::remove_file(&self.path);
     }
 
@@ -122,65 +157,6 @@ fn is_current(file: &File, path: &Path) -> bool {
         (Ok(ours), Ok(theirs)) => ours.ino() == theirs.ino() && ours.dev() == theirs.dev(),
         _ => false,
     }
-}
-
-/// A process's private directory below the cache's `tmp/`, removed at the end; `tmp/<id>.lock` is held while it lives.
-#[derive(Debug)]
-pub(super) struct Scratch {
-    dir: PathBuf,
-    alive: Option<FileLock>,
-}
-
-impl Scratch {
-    /// A fresh directory. The lock comes first: a directory whose lock is free belongs to a dead process.
-    pub(super) fn create(tmp: &Path) -> Result<Self, CacheError> {
-        disk::make_dir(tmp)?;
-        loop {
-            let id = unique_id();
-            let Some(alive) = FileLock::try_take(&tmp.join(format!("{id}.lock")))? else { continue };
-            let dir = tmp.join(id);
-            match fs::create_dir(&dir) {
-                Ok(()) => return Ok(Self { dir, alive: Some(alive) }),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(CacheError::at("create the folder", &dir, e)),
-            }
-        }
-    }
-
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed now is removed by a later run.
-        let _ = disk::remove_tree(&self.dir);
-        if let Some(alive) = self.alive.take() {
-            alive.remove();
-        }
-    }
-}
-
-/// Removes the scratch directories that dead processes left. Failures leave them for the next run.
-pub(super) fn sweep_scratch(tmp: &Path) {
-    let Ok(entries) = fs::read_dir(tmp) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let dir = if path.extension().is_some_and(|e| e == "lock") { path.with_extension("") } else { path };
-        if let Ok(Some(dead)) = FileLock::try_take(&dir.with_extension("lock")) {
-            let _ = disk::remove_tree(&dir);
-            dead.remove();
-        }
-    }
-}
-
-/// An identifier that no other live process picks: process id, time, and a counter.
-fn unique_id() -> String {
-    static COUNTER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let count = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let nanos = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
-    format!("{:x}-{:x}-{count:x}", std::process::id(), nanos)
 }
 
 #[cfg(test)]
@@ -247,20 +223,5 @@ mod tests {
                 });
             }
         });
-    }
-
-    #[test]
-    fn only_dead_scratch_is_swept() {
-        let dir = tempfile::tempdir().unwrap();
-        let live = Scratch::create(dir.path()).unwrap();
-        let dead = dir.path().join("1-2-3");
-        fs::create_dir(&dead).unwrap();
-        fs::write(dir.path().join("1-2-3.lock"), "").unwrap();
-        fs::write(dir.path().join("4-5-6.lock"), "").unwrap();
-        sweep_scratch(dir.path());
-        assert!(live.dir().exists() && !dead.exists());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "the live directory and its lock");
-        drop(live);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -1,7 +1,9 @@
 //! Graph, plan, keys, store, journal, scheduler, executor. Knows no raster, no net, no YAML syntax.
 
 mod action;
+mod afar_kept;
 mod attempt;
+mod beside;
 mod budget;
 mod cache;
 mod cancel;
@@ -40,6 +42,7 @@ mod run_diff;
 mod run_folder;
 mod runs;
 mod scheduler;
+mod scratch;
 mod scrub;
 mod selection;
 mod stage;
@@ -55,6 +58,7 @@ mod view;
 mod wording;
 
 pub use action::{Action, MadeFrom, RanAs, StoredOutput};
+pub use beside::Beside;
 pub use cache::Cache;
 pub use cancel::Cancel;
 pub use collect::{CollectOptions, Collected, CollectedResult};

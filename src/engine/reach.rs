@@ -40,8 +40,8 @@ pub trait Cluster: Send + Sync {
     /// Takes back tasks that have not begun; [`News::Withdrawn`] tells which those were.
     fn withdraw(&self, tickets: &[Ticket]);
 
-    /// The run was interrupted: takes everything back or leaves it on its way, as the person wants it.
-    fn interrupted(&self);
+    /// The run was interrupted: takes these tasks, which are on their way, back or leaves them, as the person wants it.
+    fn interrupted(&self, tickets: &[Ticket]);
 }
 
 /// Tasks of one stage that can be handed over together.

@@ -14,7 +14,7 @@ use super::event::{Event, Observer, TaskStatus};
 use super::graph::{Graph, StageId, TaskId};
 use super::journal::Journal;
 use super::plan::PlanCounts;
-use super::reach::Reach;
+use super::reach::{Cluster, Reach};
 use super::resources::Pool;
 use super::run_folder::{EVENTS_FILE, RunFolder};
 use super::scheduler::{Around, Scheduler};
@@ -101,6 +101,8 @@ pub fn run_within(
     let started = jiff::Timestamp::now();
     // Nothing that this run counts on is collected before the journal says that it does.
     let hold = cache.hold()?;
+    // Before the cache is looked at: what ends in between is then found there, and not handed over again.
+    let on_their_way = reach.cluster.map(Cluster::on_their_way).transpose()?.unwrap_or_default();
     let survey = Survey::make(graph, cache, &options.selection)?;
     let may_run = |id: &TaskId| matches!(survey.states[*id], State::Must { .. } | State::May);
     // What is free of this machine does not matter where nothing runs on it.
@@ -126,7 +128,7 @@ pub fn run_within(
     scheduler.report_cached();
     journal.flush();
     drop(hold);
-    scheduler.run()?;
+    scheduler.run(&on_their_way);
     let summary = summarise(&scheduler, folder.id.clone(), started, start, cancel);
     match folder.write_tasks(&scheduler.survey).and_then(|()| folder.write_summary(&summary)) {
         // What failed must be told, also where the disk is too full to write it down.

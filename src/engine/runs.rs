@@ -4,13 +4,16 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::cache::Cache;
 use super::error::QueryError;
+use super::lock::Locking;
 use super::run_folder::{EVENTS_FILE, PIPELINE_FILE, SUMMARY_FILE, TASKS_FILE, TaskList};
+use super::scratch::DEAD_AFTER;
 use super::selection::nearest;
 use super::summary::RunSummary;
 
@@ -138,7 +141,7 @@ impl Cache {
             Some(s) if s.ok => RunEnd::Ok,
             Some(s) if s.interrupted => RunEnd::Interrupted,
             Some(_) => RunEnd::Failed,
-            None if is_alive(&folder) => RunEnd::Running,
+            None if is_alive(&folder, self.locking) => RunEnd::Running,
             None => RunEnd::Killed,
         };
         let pipeline = match &summary {
@@ -154,8 +157,13 @@ fn pipeline_name(folder: &Path) -> Option<String> {
     Some(pipeline.get("name")?.as_str()?.to_owned())
 }
 
-/// Whether the process that writes this run's journal is alive: it holds a lock on it.
-pub(super) fn is_alive(folder: &Path) -> bool {
+/// Whether the process that writes this run's journal is alive: it holds a lock on it, or, where locks are not relied on,
+/// has written to it of late.
+pub(super) fn is_alive(folder: &Path, locking: Locking) -> bool {
     let Ok(journal) = File::open(folder.join(EVENTS_FILE)) else { return false };
+    if locking == Locking::Off {
+        let written = journal.metadata().and_then(|meta| meta.modified());
+        return written.is_ok_and(|at| SystemTime::now().duration_since(at).map_or(true, |age| age < DEAD_AFTER));
+    }
     matches!(journal.try_lock_shared(), Err(TryLockError::WouldBlock))
 }

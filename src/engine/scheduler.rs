@@ -9,7 +9,7 @@ mod crew;
 mod launch;
 mod vanished;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,6 @@ use self::crew::Crew;
 use super::budget::Budget;
 use super::cancel::Cancel;
 use super::digest::Key;
-use super::error::EngineError;
 use super::event::{Event, Observer, TaskName, TaskStatus};
 use super::executor::{TaskDone, TaskFailed};
 use super::graph::{Graph, StageId, TaskId};
@@ -162,9 +161,10 @@ impl<'a> Scheduler<'a> {
     }
 
     /// Runs everything that has to run. What was found in the cache has been told by [`Scheduler::report_cached`].
-    pub(super) fn run(&mut self) -> Result<(), EngineError> {
+    /// `on_their_way`: what an earlier run has handed over.
+    pub(super) fn run(&mut self, on_their_way: &HashSet<Ticket>) {
         let graph = self.survey.graph;
-        self.follow()?;
+        self.follow(on_their_way);
         let mut free: VecDeque<TaskId> = VecDeque::new();
         for id in (0..graph.tasks.len()).filter(|id| self.is_free(*id)) {
             free.push_back(id);
@@ -177,7 +177,6 @@ impl<'a> Scheduler<'a> {
         });
         self.give_up();
         self.publisher.finish(&self.survey);
-        Ok(())
     }
 
     fn drive<'s>(&mut self, scope: &'s Scope<'s, '_>, sender: &Sender<Report>, reports: &Receiver<Report>)

@@ -24,7 +24,7 @@ use std::time::SystemTime;
 use super::digest::Digest;
 use super::disk::{self, Sync};
 use super::error::CacheError;
-use super::lock::FileLock;
+use super::lock::{FileLock, Locking};
 use super::tree::{escape, unescape};
 
 const HEADER: &str = "s2pipe.sources/1";
@@ -74,6 +74,7 @@ struct Memory {
 #[derive(Debug)]
 pub(super) struct StatCache {
     file: PathBuf,
+    locking: Locking,
     state: Mutex<State>,
 }
 
@@ -91,12 +92,12 @@ struct State {
 
 impl StatCache {
     /// Reads the file; a missing or unreadable one is an empty memory.
-    pub(super) fn load(file: &Path) -> Self {
+    pub(super) fn load(file: &Path, locking: Locking) -> Self {
         let mut state = State::default();
         if let Ok(text) = fs::read(file) {
             (state.known, state.lines) = parse(&text);
         }
-        Self { file: file.to_path_buf(), state: Mutex::new(state) }
+        Self { file: file.to_path_buf(), locking, state: Mutex::new(state) }
     }
 
     /// The digest of a source file, from memory where `stat` allows it, else by hashing.
@@ -129,7 +130,11 @@ impl StatCache {
         if state.fresh.is_empty() {
             return Ok(());
         }
-        let lock = FileLock::take_short(&self.file.with_extension("lock"))?;
+        // Without a lock, a line that two processes wrote at once is torn, which costs a hash.
+        let lock = match self.locking {
+            Locking::Off => FileLock::none(),
+            Locking::Relied => FileLock::take_short(&self.file.with_extension("lock"))?,
+        };
         let saved = self.append(&mut state);
         lock.remove();
         saved
@@ -283,10 +288,10 @@ mod tests {
         fs::write(&path, "one").unwrap();
         settle();
         let store = dir.path().join("sources");
-        let cache = StatCache::load(&store);
+        let cache = StatCache::load(&store, Locking::Relied);
         assert_eq!(cache.digest(&path).unwrap(), Digest::of(b"one"));
         cache.save().unwrap();
-        let again = StatCache::load(&store);
+        let again = StatCache::load(&store, Locking::Relied);
         assert_eq!(again.digest(&path).unwrap(), Digest::of(b"one"));
         assert!(again.lock().fresh.is_empty(), "it was hashed again");
     }
@@ -295,7 +300,7 @@ mod tests {
     fn same_size_and_same_mtime_do_not_hide_a_change() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        let cache = StatCache::load(&dir.path().join("sources"));
+        let cache = StatCache::load(&dir.path().join("sources"), Locking::Relied);
         fs::write(&path, "one").unwrap();
         let before = fs::metadata(&path).unwrap().modified().unwrap();
         settle();
@@ -309,7 +314,7 @@ mod tests {
     fn a_write_in_the_tick_of_hashing_is_seen() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        let cache = StatCache::load(&dir.path().join("sources"));
+        let cache = StatCache::load(&dir.path().join("sources"), Locking::Relied);
         for round in 0..200_u32 {
             let text = format!("{round:06}");
             fs::write(&path, &text).unwrap();
@@ -336,17 +341,17 @@ mod tests {
         fs::write(&b, "two").unwrap();
         settle();
         let store = dir.path().join("sources");
-        let cache = StatCache::load(&store);
+        let cache = StatCache::load(&store, Locking::Relied);
         cache.digest(&a).unwrap();
         cache.save().unwrap();
         let mut torn = fs::read(&store).unwrap();
         let half = torn[torn.len() / 2..torn.len() - 20].to_vec();
         torn.extend(half);
         fs::write(&store, torn).unwrap();
-        let cache = StatCache::load(&store);
+        let cache = StatCache::load(&store, Locking::Relied);
         cache.digest(&b).unwrap();
         cache.save().unwrap();
-        let again = StatCache::load(&store);
+        let again = StatCache::load(&store, Locking::Relied);
         again.digest(&a).unwrap();
         again.digest(&b).unwrap();
         assert!(again.lock().fresh.is_empty());
@@ -360,15 +365,15 @@ mod tests {
         fs::write(&b, "two").unwrap();
         settle();
         let store = dir.path().join("sources");
-        let mine = StatCache::load(&store);
+        let mine = StatCache::load(&store, Locking::Relied);
         mine.digest(&a).unwrap();
-        let other = StatCache::load(&store);
+        let other = StatCache::load(&store, Locking::Relied);
         other.digest(&b).unwrap();
         other.save().unwrap();
         mine.lock().lines = 10 * SLACK;
         mine.save().unwrap();
         assert_eq!(fs::read_to_string(&store).unwrap().lines().count(), 3);
-        let again = StatCache::load(&store);
+        let again = StatCache::load(&store, Locking::Relied);
         again.digest(&a).unwrap();
         again.digest(&b).unwrap();
         assert!(again.lock().fresh.is_empty());

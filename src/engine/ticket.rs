@@ -111,8 +111,9 @@ impl Cache {
     /// What an awaited input has turned out to be.
     pub(super) fn arrived(&self, awaited: &Awaited) -> Result<(InputRecord, MadeFrom), TaskError> {
         let gone = || TaskError::InputGone { slot: awaited.slot.clone() };
-        let key = self.stamped(awaited.ticket).ok_or_else(gone)?;
-        let Lookup::Hit(done) = self.lookup(key) else { return Err(gone()) };
+        let stamp = self.stamp_path(awaited.ticket);
+        let key = self.seen_late(&stamp, || self.stamped(awaited.ticket)).ok_or_else(gone)?;
+        let Lookup::Hit(done) = self.lookup_of_another(key) else { return Err(gone()) };
         let output = done.outputs.iter().find(|o| o.name == awaited.output).ok_or_else(gone)?;
         let Awaited { slot, ext, stage, task, output: name, .. } = awaited.clone();
         let record = InputRecord { slot, ext, content: output.content };

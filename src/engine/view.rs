@@ -10,6 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
+
 use super::cache::Cache;
 use super::digest::{ContentId, Digest};
 use super::disk;
@@ -21,18 +23,20 @@ use super::tree::EntryKind;
 
 /// During a run the index is written at most this often; the end of a run always writes what is left.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
+/// Writing it takes at most one part in so many of the time: that of a hundred thousand tasks has tens of megabytes.
+const SHARE: u32 = 20;
 
 /// Keeps the view and the index of newest results up to date during a run.
 #[derive(Debug)]
 pub(super) struct Publisher {
     begun: bool,
-    written: Instant,
+    due: Instant,
     unwritten: Vec<TaskId>,
 }
 
 impl Publisher {
     pub(super) fn new() -> Self {
-        Self { begun: false, written: Instant::now(), unwritten: Vec::new() }
+        Self { begun: false, due: Instant::now() + WRITE_EVERY, unwritten: Vec::new() }
     }
 
     /// A task has just been made: show its outputs.
@@ -43,9 +47,10 @@ impl Publisher {
         }
         warn(show_task(survey, id));
         self.unwritten.push(id);
-        if self.written.elapsed() >= WRITE_EVERY {
+        let now = Instant::now();
+        if now >= self.due {
             warn(write_index(survey, &std::mem::take(&mut self.unwritten)));
-            self.written = Instant::now();
+            self.due = Instant::now() + (now.elapsed() * SHARE).max(WRITE_EVERY);
         }
     }
 
@@ -59,7 +64,7 @@ impl Publisher {
             warn(remove_links(survey.cache, &survey.cache.view_dir(&survey.graph.pipeline), &wanted));
         }
         // One warning is enough: the others would say the same.
-        warn(made.iter().try_for_each(|id| show_task(survey, *id)));
+        warn(made.par_iter().try_for_each(|id| show_task(survey, *id)));
         warn(write_index(survey, &made));
         if sweep {
             warn(disk::remove(&unfinished(survey)));

@@ -102,10 +102,13 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// The hold-out in order, as it is.
-    pub(crate) fn holdout_batches(&'a self) -> impl Iterator<Item = Result<Batch>> + Send + 'a {
+    /// Of the hold-out's batches, in order and as they are, every `ranks`-th from number `rank` on.
+    pub(crate) fn holdout_batches(
+        &'a self,
+        (rank, ranks): (usize, usize),
+    ) -> impl Iterator<Item = Result<Batch>> + Send + 'a {
         let patches = self.source.holdout_len();
-        (0..patches).step_by(self.batch).map(move |first| {
+        (0..patches).step_by(self.batch).skip(rank).step_by(ranks).map(move |first| {
             let chosen = first..patches.min(first + self.batch);
             if let Some(on_device) = &self.on_device {
                 let upright = chosen.clone().map(|patch| (patch, Symmetry::IDENTITY)).collect();

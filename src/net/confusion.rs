@@ -20,10 +20,14 @@ impl Confusion {
     }
 
     /// Of counts that were made elsewhere: `[classes, classes]`, truth by prediction.
-    #[cfg(feature = "cuda")]
     pub(crate) fn of_counts(classes: usize, counts: Vec<u64>) -> Self {
         assert_eq!(counts.len(), classes * classes, "a square of counts");
         Self { classes, counts }
+    }
+
+    /// The counts, `[classes, classes]`.
+    pub(crate) fn counts(&self) -> &[u64] {
+        &self.counts
     }
 
     /// Counts pixels: `logits` is `[pixels, classes]`, `truth` class indices, [`IGNORE`] left out. The prediction is the

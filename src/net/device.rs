@@ -17,6 +17,8 @@ pub enum Wanted {
     Cpu,
     /// A GPU by number, counted from 0.
     Gpu(usize),
+    /// That GPU, where this build has CUDA and it can be used; else the CPU.
+    Rather(usize),
 }
 
 /// How a GPU is to be used.
@@ -56,16 +58,21 @@ impl Compute {
     ///
     /// # Errors
     /// [`NetError::NoCuda`] in a build without CUDA; in one with it, what keeps the GPU from being used. With
-    /// [`Wanted::Auto`] neither is an error: the CPU computes.
+    /// [`Wanted::Auto`] and [`Wanted::Rather`] neither is an error: the CPU computes.
     pub fn open(wanted: Wanted, with: GpuUse) -> Result<Self> {
         match wanted {
             Wanted::Cpu => Ok(Self::Cpu),
             Wanted::Gpu(ordinal) => Self::open_gpu(ordinal, with),
-            Wanted::Auto => Ok(Self::open_gpu(0, with).unwrap_or_else(|error| {
-                why_not(&error);
-                Self::Cpu
-            })),
+            Wanted::Auto => Ok(Self::rather_gpu(0, with)),
+            Wanted::Rather(ordinal) => Ok(Self::rather_gpu(ordinal, with)),
         }
+    }
+
+    fn rather_gpu(ordinal: usize, with: GpuUse) -> Self {
+        Self::open_gpu(ordinal, with).unwrap_or_else(|error| {
+            why_not(&error);
+            Self::Cpu
+        })
     }
 
     #[cfg(feature = "cuda")]
@@ -138,6 +145,15 @@ pub fn describe_gpus() -> Vec<String> {
     };
     #[cfg(not(feature = "cuda"))]
     vec!["not in this build (build with --features cuda)".to_owned()]
+}
+
+/// GPUs that the driver shows to this process; 0 where there is no driver, or this build has no CUDA.
+#[must_use]
+pub fn count_gpus() -> usize {
+    #[cfg(feature = "cuda")]
+    return gpus().map_or(0, |found| found.len());
+    #[cfg(not(feature = "cuda"))]
+    0
 }
 
 /// Says why `auto` takes the CPU, unless there is nothing to wonder about.

@@ -6,6 +6,7 @@ pub mod average;
 mod batches;
 mod checkpoint;
 pub mod class_weights;
+pub mod collective;
 pub mod config;
 mod confusion;
 mod device;
@@ -30,8 +31,9 @@ mod values;
 pub mod weights;
 
 pub use class_weights::ClassWeights;
+pub use collective::{Collective, RankError, Team};
 pub use config::TrainConfig;
-pub use device::{Compute, GpuUse, Wanted, describe_gpus};
+pub use device::{Compute, GpuUse, Wanted, count_gpus, describe_gpus};
 pub use forest::{Forest, ForestConfig};
 pub use history::{Ended, EpochRecord, History, HoldoutScore};
 pub use init::{InitReport, init};
@@ -47,5 +49,5 @@ pub use predict::{Augment, PredictHooks, PredictOptions, SceneSource, predict_sc
 pub use range_test::{RangeTest, RatePoint, Suggestion, suggest};
 pub use segmenter::Segmenter;
 pub use source::{Part, PatchSource, Place};
-pub use trainer::{TrainHooks, Trained, draw, range_test, train, train_from, train_on};
+pub use trainer::{TrainHooks, Trained, draw, range_test, train, train_from, train_on, train_together};
 pub use types::{IGNORE, Mode, NetError, Result};

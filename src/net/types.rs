@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::collective::RankError;
 #[cfg(feature = "cuda")]
 use super::ops::DeviceError;
 
@@ -73,6 +74,9 @@ pub enum NetError {
         /// Their global norm.
         norm: f64,
     },
+    /// The ranks of a training cannot go on together.
+    #[error("{0}")]
+    Ranks(#[from] RankError),
     /// Stopped because the caller asked; a checkpoint was left.
     #[error("stopped on request")]
     Cancelled,

@@ -13,6 +13,7 @@ use crate::engine::Ticket;
 const BATCH: &str = "s2pipe.batch/1";
 const FILE: &str = "batch.json";
 const JOB: &str = "job";
+const TRIED: &str = "tried";
 const OVER: &str = "over";
 /// The script of a batch.
 pub(super) const SCRIPT: &str = "job.sh";
@@ -26,6 +27,8 @@ pub(super) struct BatchFile {
     pub(super) batch: String,
     /// Also the name of the folder.
     pub(super) id: String,
+    /// Number of the user whose jobs they are: others do not see them in the queue.
+    pub(super) user: u32,
     /// The run that handed it over.
     pub(super) run: String,
     pub(super) pipeline: String,
@@ -54,6 +57,7 @@ impl BatchFile {
         Self {
             batch: BATCH.to_owned(),
             id,
+            user: user(),
             run: run.to_owned(),
             pipeline: pipeline.to_owned(),
             stage: stage.to_owned(),
@@ -66,6 +70,11 @@ impl BatchFile {
     pub(super) fn read(dir: &Path) -> Option<Self> {
         let file: Self = serde_json::from_slice(&fs::read(dir.join(FILE)).ok()?).ok()?;
         (file.batch == BATCH).then_some(file)
+    }
+
+    /// Whether its jobs are those of this user.
+    pub(super) fn is_mine(&self) -> bool {
+        self.user == user()
     }
 
     /// Writes the folder: packs, script, and last the file itself.
@@ -83,6 +92,10 @@ impl BatchFile {
         write(&fresh, &json(&path, self)?)?;
         fs::rename(&fresh, &path).map_err(|source| SlurmError::File { action: "write", path, source })
     }
+}
+
+fn user() -> u32 {
+    rustix::process::getuid().as_raw()
 }
 
 fn json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, SlurmError> {
@@ -117,6 +130,17 @@ pub(super) fn note_job(dir: &Path, job: &str) {
 pub(super) fn noted_job(dir: &Path) -> Option<String> {
     let text = fs::read_to_string(dir.join(JOB)).ok()?;
     Some(text.trim().to_owned()).filter(|job| !job.is_empty())
+}
+
+/// Notes that Slurm is about to be asked to take a batch. Where this fails, a lost answer means that its tasks run twice,
+/// which does no harm.
+pub(super) fn note_try(dir: &Path) {
+    let _ = fs::write(dir.join(TRIED), "");
+}
+
+/// Whether Slurm has been asked to take a batch.
+pub(super) fn was_tried(dir: &Path) -> bool {
+    dir.join(TRIED).exists()
 }
 
 /// Nothing more will be heard of a batch. Of one that went well nothing stays; otherwise its logs do.

@@ -1,6 +1,7 @@
 //! Slurm's own commands. Each is asked for text in a form of our choice and waited for a limited time.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -15,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 100;
 /// Names of variables that hold credentials begin so; jobs have no use for them.
 const SECRETS: [&str; 4] = ["AWS_", "AZURE_", "GOOGLE_", "GCP_"];
+/// Variables by which people give Slurm's commands other defaults: an answer to us must not depend on them.
+const DEFAULTS: [&str; 5] = ["SBATCH_", "SQUEUE_", "SCANCEL_", "SINFO_", "SACCT_"];
 
 /// Calls Slurm's commands.
 #[derive(Debug, Default)]
@@ -29,18 +32,15 @@ impl Client {
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
             let ours = name.starts_with("SLURM_") && name != "SLURM_CONF" && name != "SLURM_CLUSTERS";
-            if ours || name.starts_with("SBATCH_") || SECRETS.iter().any(|secret| name.starts_with(secret)) {
+            if ours || SECRETS.iter().any(|secret| name.starts_with(secret)) {
                 command.env_remove(name);
             }
         }
         let answer = output("sbatch", &mut command)?;
-        // `1234`, or `1234;cluster`.
-        let number: String = answer.trim().chars().take_while(char::is_ascii_digit).collect();
-        if number.is_empty() {
+        job_number(&answer).ok_or_else(|| {
             let answer = answer.chars().take(80).collect();
-            return Err(SlurmError::Unexpected { command: "sbatch", answer, expected: "the number of a job" });
-        }
-        Ok(number)
+            SlurmError::Unexpected { command: "sbatch", answer, expected: "the number of a job" }
+        })
     }
 
     /// All jobs of ours that are queued or running.
@@ -53,10 +53,20 @@ impl Client {
         Ok(parse_queue(&output("squeue", &mut command)?))
     }
 
+    /// Whether anything of ours, by s2pipe or not, is queued or running.
+    pub(super) fn has_jobs(&self) -> Result<bool, SlurmError> {
+        let user = rustix::process::getuid().as_raw().to_string();
+        let mut command = Command::new("squeue");
+        Ok(!output("squeue", command.args(["--noheader", "--user", &user, "--format", "%i"]))?.trim().is_empty())
+    }
+
     /// What the controller knows of one element, as `name=value` words. `None`: nothing any more.
-    pub(super) fn element(&self, job: &str, element: usize) -> Option<String> {
+    pub(super) fn element(&self, job: &str, element: usize) -> Result<Option<String>, SlurmError> {
         let name = format!("{job}_{element}");
-        output("scontrol", Command::new("scontrol").args(["--oneliner", "show", "job", &name])).ok()
+        match output("scontrol", Command::new("scontrol").args(["--oneliner", "show", "job", &name])) {
+            Err(error) if error.is_away() => Err(error),
+            answer => Ok(answer.ok()),
+        }
     }
 
     /// What accounting knows of one element: `state|exit code|nodes`. `None`: nothing, or there is no accounting.
@@ -85,7 +95,7 @@ impl Client {
         text.lines().filter_map(|line| line.trim().trim_end_matches('+').parse().ok()).max()
     }
 
-    /// Cancels jobs, or elements of jobs (`1234_5`), whatever they are at. Those that are over are no error.
+    /// Cancels elements of jobs (`1234_[0,5]`), whatever they are at. Those that are over are no error.
     pub(super) fn cancel(&self, jobs: &[String]) -> Result<(), SlurmError> {
         self.scancel(jobs, &[])
     }
@@ -106,9 +116,24 @@ impl Client {
     }
 }
 
+/// `1234`, or `1234;cluster`; some clusters say other things before it.
+fn job_number(answer: &str) -> Option<String> {
+    let number = |line: &str| {
+        let number = line.trim().split(';').next().unwrap_or_default();
+        (!number.is_empty() && number.chars().all(|c| c.is_ascii_digit())).then(|| number.to_owned())
+    };
+    answer.lines().rev().find_map(number)
+}
+
 /// What a command prints on standard output when it ends well.
 fn output(name: &'static str, command: &mut Command) -> Result<String, SlurmError> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (variable, _) in std::env::vars_os() {
+        if DEFAULTS.iter().any(|prefix| variable.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(variable);
+        }
+    }
+    // In a group of its own: Ctrl-C asks this program to stop, and does not cut off an answer.
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|source| SlurmError::NoCommand { command: name, source })?;
     let read = |pipe: Option<Box<dyn Read + Send>>| {
         thread::spawn(move || {
@@ -143,4 +168,17 @@ fn output(name: &'static str, command: &mut Command) -> Result<String, SlurmErro
     let said = err.lines().map(|line| line.trim_start_matches(&format!("{name}: ")).trim_start_matches("error: "));
     let said = said.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
     Err(SlurmError::Failed { command: name, said: if said.is_empty() { status.to_string() } else { said } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_job_stands_alone_on_a_line() {
+        assert_eq!(job_number("1234\n").as_deref(), Some("1234"));
+        assert_eq!(job_number("1234;saga\n").as_deref(), Some("1234"));
+        assert_eq!(job_number("Welcome to 3 clusters\n--> 17 nodes are free\n1234\n").as_deref(), Some("1234"));
+        assert_eq!(job_number("3 nodes\n"), None);
+    }
 }

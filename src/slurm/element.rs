@@ -97,8 +97,10 @@ pub fn run_pack(pack: &Pack, env: &ElementEnv<'_>) -> Result<(), (String, TaskEr
 fn run_one(task: &PackTask, env: &ElementEnv<'_>, reporter: &Reporter) -> Result<(), TaskError> {
     let watch = Telling { ticket: task.ticket, reporter, told: AtomicBool::new(false) };
     let logs = env.logs;
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+    let job = TaskJob { gpus: gpus(&task.job.gpus, visible.as_deref()), ..task.job.clone() };
     let ended = run_task(
-        &task.job,
+        &job,
         &TaskEnv { cache: env.cache, registry: env.registry, cancel: env.cancel, watch: &watch, logs },
     );
     match ended {
@@ -113,6 +115,13 @@ fn run_one(task: &PackTask, env: &ElementEnv<'_>, reporter: &Reporter) -> Result
             Err(failed.error)
         }
     }
+}
+
+/// The GPUs that Slurm gave the job, of which `asked` is counted from 0: where jobs see each other's devices, `visible`
+/// names others. Devices that have no numbers cannot be told apart; the task is not told of them.
+fn gpus(asked: &[u32], visible: Option<&str>) -> Vec<u32> {
+    let Some(visible) = visible else { return asked.to_vec() };
+    visible.split(',').map_while(|entry| entry.trim().parse().ok()).take(asked.len()).collect()
 }
 
 /// The name of this machine, as Slurm has it.
@@ -142,5 +151,18 @@ impl TaskWatch for Telling<'_> {
         if !self.told.swap(true, Ordering::SeqCst) {
             self.reporter.tell(&Line::Started { ticket: self.ticket, key });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_has_the_gpus_that_slurm_gave_it() {
+        assert_eq!(gpus(&[0, 1], None), [0, 1]);
+        assert_eq!(gpus(&[0, 1], Some("2,3")), [2, 3]);
+        assert_eq!(gpus(&[], Some("2,3")), [0; 0]);
+        assert_eq!(gpus(&[0], Some("GPU-5f1a")), [0; 0]);
     }
 }

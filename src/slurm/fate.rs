@@ -1,6 +1,7 @@
 //! What became of an element that is no longer in the queue and has not told.
 
 use super::client::Client;
+use super::error::SlurmError;
 
 /// How an element ended, as far as it can be found out.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -13,9 +14,12 @@ pub(super) struct Fate {
 }
 
 /// Asks the controller, and accounting where the controller has forgotten.
-pub(super) fn fate(client: &Client, job: &str, element: usize) -> Fate {
-    let asked = client.element(job, element).map(|text| of_controller(&text));
-    asked.or_else(|| client.accounted(job, element).map(|line| of_accounting(&line))).unwrap_or_default()
+///
+/// # Errors
+/// When the controller does not answer: it may know later.
+pub(super) fn fate(client: &Client, job: &str, element: usize) -> Result<Fate, SlurmError> {
+    let asked = client.element(job, element)?.map(|text| of_controller(&text));
+    Ok(asked.or_else(|| client.accounted(job, element).map(|line| of_accounting(&line))).unwrap_or_default())
 }
 
 /// `JobState=FAILED ExitCode=0:9 NodeList=c1-2 …`
@@ -76,9 +80,14 @@ impl Fate {
                 format!("{place} was killed by signal {}{}", code - 128, name(code - 128)),
                 Some(format!("run again: {goes_on}")),
             ),
-            (_, Some((code, 0))) if code > 0 => {
-                (format!("{place} ended with exit code {code} before the task was done"), None)
-            }
+            (_, Some((code, 0))) if code > 0 => (
+                format!("{place} ended with exit code {code} before the task was done"),
+                Some(
+                    "see in its log whether the node finds this program and what it needs; \
+                     modules are loaded with `setup:` under `slurm:`"
+                        .into(),
+                ),
+            ),
             ("", _) => (
                 format!("{place} is no longer in the queue, and Slurm does not tell what became of it"),
                 Some("look at its log, and run again".to_owned()),

@@ -1,6 +1,6 @@
 //! Hearing of tasks on their way: from the reports of elements, and from the queue.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::thread;
@@ -117,33 +117,30 @@ impl Slurm<'_> {
         }
     }
 
-    /// Takes back what has not begun.
+    /// Takes back what has not begun. An element that has other tasks besides stays for their sake.
     pub(super) fn take_back(&self, tickets: &[Ticket]) {
+        let tickets: HashSet<Ticket> = tickets.iter().copied().collect();
         let mut guard = self.state();
         let state = &mut *guard;
-        let mut jobs: HashMap<String, Vec<usize>> = HashMap::new();
-        for ticket in tickets {
+        let mut names: Vec<String> = Vec::new();
+        for ticket in &tickets {
             if state.submitter.drop_task(*ticket) {
                 state.news.push((*ticket, News::Withdrawn));
             }
         }
         for tracked in &mut state.tracked {
-            let Some(job) = tracked.job.clone() else { continue };
+            let mut in_vain = Vec::new();
             for (number, element) in tracked.elements.iter_mut().enumerate() {
                 let waits = matches!(element.phase, Phase::Sent | Phase::Pending);
-                if waits && element.open.iter().any(|open| tickets.contains(open)) && !element.withdrawn {
+                element.unwanted.extend(element.open.iter().filter(|open| tickets.contains(open)));
+                let unwanted = !element.open.is_empty() && element.open.iter().all(|t| element.unwanted.contains(t));
+                if waits && unwanted && !element.withdrawn {
                     element.withdrawn = true;
-                    jobs.entry(job.clone()).or_default().push(number);
+                    in_vain.push(number);
                 }
             }
+            names.extend(tracked.names(&in_vain));
         }
-        let names: Vec<String> = jobs
-            .into_iter()
-            .map(|(job, numbers)| {
-                let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
-                format!("{job}_[{}]", numbers.join(","))
-            })
-            .collect();
         if !names.is_empty()
             && let Err(error) = self.client.cancel_pending(&names)
         {
@@ -192,7 +189,8 @@ fn lost(client: &Client, tracked: &mut Tracked, latency: Duration, news: &mut Ve
             continue;
         }
         let name = tracked.name(number);
-        let fate = fate(client, &job, number);
+        // A controller that does not answer now is asked again.
+        let Ok(fate) = fate(client, &job, number) else { return };
         let element = &mut tracked.elements[number];
         let open = std::mem::take(&mut element.open);
         let never_began = element.begun.is_empty() && !batch::report(&tracked.dir, number).exists();

@@ -130,16 +130,22 @@ impl Cluster for Slurm<'_> {
         self.take_back(tickets);
     }
 
-    fn interrupted(&self) {
-        let (jobs, running) = {
-            let state = self.state();
-            let jobs: Vec<String> = state.tracked.iter().filter_map(|batch| batch.job.clone()).collect();
-            (jobs, state.tracked.iter().map(Tracked::open_elements).sum())
-        };
-        // What has no job yet is on no one's way.
-        self.state().submitter.forget();
-        if running > 0
-            && (self.ask)(running) == OnInterrupt::Cancel
+    fn interrupted(&self, tickets: &[Ticket]) {
+        let tickets: HashSet<Ticket> = tickets.iter().copied().collect();
+        // Other runs with this cache may have jobs, too.
+        let (mut jobs, mut elements) = (Vec::new(), 0);
+        {
+            let mut state = self.state();
+            for tracked in &state.tracked {
+                let ours = tracked.elements_with(&tickets);
+                jobs.extend(tracked.names(&ours));
+                elements += ours.len();
+            }
+            // What has no job yet is on no one's way.
+            state.submitter.forget();
+        }
+        if elements > 0
+            && (self.ask)(elements) == OnInterrupt::Cancel
             && let Err(error) = self.client.cancel(&jobs)
         {
             tracing::warn!("the jobs could not be cancelled: {error}");

@@ -28,17 +28,26 @@ pub(super) struct Script<'a> {
 impl Script<'_> {
     /// The text of `job.sh`.
     pub(super) fn text(&self) -> String {
-        let mut text = String::from("#!/bin/sh\n");
+        // Where there is something to set up, it is with `module` or `conda`, which only login shells know of everywhere.
+        let sets_up = self.asked.setup.as_ref().is_some_and(|lines| !lines.is_empty());
+        let mut text = String::from(if sets_up { "#!/bin/bash -l\n" } else { "#!/bin/sh\n" });
         for option in self.options() {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "#SBATCH {option}");
+        }
+        if sets_up {
+            // Without the module that it needs a task must not begin.
+            text.push_str("set -e\n");
         }
         for line in self.asked.setup.iter().flatten() {
             let _ = writeln!(text, "{line}");
         }
         let nodes = self.asked.nodes.unwrap_or(1);
-        // One process each GPU, or each node.
-        let launch = if nodes > 1 { "srun --kill-on-bad-exit=1 " } else { "" };
+        // One process each GPU, or each node. Since Slurm 22.05 `srun` is to be told once more how many processors it has.
+        let launch = match nodes {
+            1 => String::new(),
+            _ => format!("srun --kill-on-bad-exit=1 --cpus-per-task={} ", self.share.cpus),
+        };
         let dir = self.dir.display().to_string();
         let of_element =
             |folder: &str, end: &str| format!("{}/\"$SLURM_ARRAY_TASK_ID\"{end}", quoted(&format!("{dir}/{folder}")));
@@ -61,7 +70,7 @@ impl Script<'_> {
             format!("--comment={}", comment(self.id)),
             format!("--array=0-{}", self.elements.saturating_sub(1)),
             // `%` begins a placeholder there.
-            format!("--output={}/logs/%a.out", self.dir.display().to_string().replace('%', "%%")),
+            option("output", &format!("{}/logs/%a.out", self.dir.display().to_string().replace('%', "%%"))),
             "--open-mode=append".to_owned(),
             "--requeue".to_owned(),
             format!("--cpus-per-task={}", share.cpus),
@@ -97,6 +106,15 @@ fn quoted(text: &str) -> String {
         text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+/// An option of `#SBATCH`, where blanks end a word, `#` begins a comment, and quotes have to match.
+fn option(name: &str, value: &str) -> String {
+    if value.chars().any(|c| c.is_whitespace() || "'\"#\\".contains(c)) {
+        format!("--{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        format!("--{name}={value}")
     }
 }
 
@@ -180,7 +198,7 @@ mod tests {
             "#SBATCH --job-name=landcover.train",
             "#SBATCH --comment=s2pipe:20261130-1",
             "#SBATCH --array=0-2",
-            "#SBATCH --output=/proj/it's 5%%/b/logs/%a.out",
+            "#SBATCH --output=\"/proj/it's 5%%/b/logs/%a.out\"",
             "#SBATCH --partition=accel",
             "#SBATCH --time=1-01:01:01",
             "#SBATCH --signal=B:TERM@60",
@@ -190,14 +208,15 @@ mod tests {
             "#SBATCH --ntasks-per-node=4",
             "#SBATCH --qos=devel",
             "module load CUDA",
-            "exec srun --kill-on-bad-exit=1 /home/me/s2pipe task run '/proj/it'\\''s 5%/b/packs'/\"$SLURM_ARRAY_TASK_ID\".json \
+            "exec srun --kill-on-bad-exit=1 --cpus-per-task=8 /home/me/s2pipe task run '/proj/it'\\''s 5%/b/packs'/\"$SLURM_ARRAY_TASK_ID\".json \
              --cache /proj/cache --report '/proj/it'\\''s 5%/b/reports'/\"$SLURM_ARRAY_TASK_ID\".jsonl",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nin\n{text}");
         }
+        assert!(text.starts_with("#!/bin/bash -l\n") && text.contains("\nset -e\nmodule load CUDA\n"), "{text}");
         let plain = script(&Allocation::default(), 0);
         assert!(
-            !plain.contains("--time") && !plain.contains("gpus") && plain.contains("\nexec /home/me/s2pipe task run")
+            plain.starts_with("#!/bin/sh\n") && !plain.contains("--time") && !plain.contains("gpus") && plain.contains("\nexec /home/me/s2pipe task run")
         );
     }
 }

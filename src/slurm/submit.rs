@@ -1,6 +1,6 @@
 //! Handing batches over: written to the cache first, then submitted as fast as the cluster takes them.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -68,6 +68,22 @@ impl Submitter {
             }
         }
         found
+    }
+
+    /// Drops batches that wait for tasks which will not come, and those that wait for these; their tasks.
+    fn drop_waiting_for(&mut self, mut lost: HashSet<Ticket>) -> Vec<Ticket> {
+        let mut dropped = Vec::new();
+        // What waits for a batch comes after it.
+        self.backlog.retain(|(tracked, after)| {
+            let in_vain = after.iter().any(|ticket| lost.contains(ticket));
+            if in_vain {
+                lost.extend(tracked.open_tickets());
+                dropped.extend(tracked.open_tickets());
+                batch::close(&tracked.dir, true);
+            }
+            !in_vain
+        });
+        dropped
     }
 
     fn may_submit(&mut self) -> bool {
@@ -182,7 +198,7 @@ impl Slurm<'_> {
                     tracked.job = Some(job);
                     state.tracked.push(tracked);
                 }
-                Err(error) if error.is_full() || error.is_away() => {
+                Err(error) if error.is_away() || (error.is_full() && self.may_have_room_later()) => {
                     if !state.submitter.full {
                         tracing::warn!("the cluster takes no more jobs for now ({error}); the rest follows");
                     }
@@ -192,15 +208,23 @@ impl Slurm<'_> {
                 }
                 Err(error) => {
                     state.news.extend(refusal(&error, tracked.open_tickets()));
+                    let refused = tracked.open_tickets().collect();
                     batch::close(&tracked.dir, true);
+                    let in_vain = state.submitter.drop_waiting_for(refused);
+                    state.news.extend(in_vain.into_iter().map(|ticket| (ticket, News::Withdrawn)));
                 }
             }
         }
     }
 
+    /// Limits on jobs in the queue forbid nothing for good, unless there are no jobs.
+    fn may_have_room_later(&self) -> bool {
+        self.client.has_jobs().unwrap_or(true)
+    }
+
     fn submit_one(&self, tracked: &Tracked, before: &[String]) -> Result<String, SlurmError> {
         // A submission whose answer got lost is found by its comment.
-        if self.state_is_unsure(tracked)
+        if batch::was_tried(&tracked.dir)
             && let Some(job) = self.find_by_comment(&tracked.file.id)?
         {
             return Ok(job);
@@ -210,15 +234,8 @@ impl Slurm<'_> {
             options.push(format!("--dependency=afterok:{}", before.join(":")));
             options.push("--kill-on-invalid-dep=yes".to_owned());
         }
-        let tried = tracked.dir.join("tried");
-        // Where this cannot be written, a lost answer means that the tasks run twice, which does no harm.
-        let _ = std::fs::write(&tried, "");
+        batch::note_try(&tracked.dir);
         self.client.submit(&tracked.dir.join(SCRIPT), &options)
-    }
-
-    /// Whether it was tried before to submit a batch.
-    fn state_is_unsure(&self, tracked: &Tracked) -> bool {
-        tracked.dir.join("tried").exists()
     }
 
     fn find_by_comment(&self, id: &str) -> Result<Option<String>, SlurmError> {

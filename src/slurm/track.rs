@@ -45,6 +45,8 @@ pub(super) struct Element {
     pub(super) begun: HashSet<Ticket>,
     /// It was asked to stop and said so.
     pub(super) stopped: bool,
+    /// Of the open tasks, those that nobody waits for any more.
+    pub(super) unwanted: HashSet<Ticket>,
     /// It was taken back before it began.
     pub(super) withdrawn: bool,
     /// The machine that it said it runs on.
@@ -59,6 +61,7 @@ impl Tracked {
             open: tasks.iter().map(|task| task.ticket).collect(),
             begun: HashSet::new(),
             stopped: false,
+            unwanted: HashSet::new(),
             withdrawn: false,
             node: String::new(),
             reader: ReportReader::default(),
@@ -72,18 +75,26 @@ impl Tracked {
         self.elements.iter().flat_map(|element| element.open.iter().copied())
     }
 
-    /// Elements with such tasks.
-    pub(super) fn open_elements(&self) -> usize {
-        self.elements.iter().filter(|element| !element.open.is_empty()).count()
+    /// The elements with such tasks among these.
+    pub(super) fn elements_with(&self, tickets: &HashSet<Ticket>) -> Vec<usize> {
+        let wanted = |number: &usize| self.elements[*number].open.iter().any(|open| tickets.contains(open));
+        (0..self.elements.len()).filter(wanted).collect()
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.open_elements() == 0
+        self.elements.iter().all(|element| element.open.is_empty())
     }
 
     /// How people on the cluster call an element.
     pub(super) fn name(&self, element: usize) -> String {
         format!("{}_{element}", self.job.as_deref().unwrap_or("?"))
+    }
+
+    /// The same for several of them: `7_[0,3]`. `None`: there is no job, or there are no elements.
+    pub(super) fn names(&self, elements: &[usize]) -> Option<String> {
+        let job = self.job.as_deref().filter(|_| !elements.is_empty())?;
+        let numbers: Vec<String> = elements.iter().map(usize::to_string).collect();
+        Some(format!("{job}_[{}]", numbers.join(",")))
     }
 
     /// Takes in what an element has told since the last time.

@@ -25,7 +25,14 @@ pub(super) fn live_batches(client: &Client, batches: &Path) -> Result<Vec<Tracke
             continue;
         }
         match BatchFile::read(&dir) {
-            Some(file) => found.push(Tracked::new(file, dir, false)),
+            // Whoever handed it over sees its jobs, and clears it away.
+            Some(file) if !file.is_mine() => {}
+            // It is about to be submitted, or whoever was to do so is dead.
+            Some(_) if !batch::was_tried(&dir) => sweep(&dir, KEPT),
+            Some(file) => {
+                let job = batch::noted_job(&dir);
+                found.push(Tracked { job, ..Tracked::new(file, dir, false) });
+            }
             None => sweep(&dir, KEPT),
         }
     }
@@ -40,7 +47,14 @@ pub(super) fn live_batches(client: &Client, batches: &Path) -> Result<Vec<Tracke
 /// Looks up where the elements of a batch are; `false`: none of them is on its way.
 fn is_live(tracked: &mut Tracked, listed: &[Listed]) -> bool {
     let commented = |line: &&Listed| batch::of_comment(&line.comment) == Some(tracked.file.id.as_str());
-    tracked.job = batch::noted_job(&tracked.dir).or_else(|| listed.iter().find(commented).map(|line| line.job.clone()));
+    if tracked.job.is_none() {
+        tracked.job = listed.iter().find(commented).map(|line| line.job.clone());
+    }
+    if tracked.job.is_none() {
+        // Slurm may be about to take it, or did not, or has forgotten it already.
+        sweep(&tracked.dir, KEPT);
+        return false;
+    }
     let lines: Vec<&Listed> = listed.iter().filter(|line| Some(&line.job) == tracked.job.as_ref()).collect();
     let mut failed = false;
     for number in 0..tracked.elements.len() {

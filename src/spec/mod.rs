@@ -15,6 +15,7 @@ mod read;
 mod render;
 mod scalar;
 mod schema;
+mod secrets;
 mod site;
 mod suggest;
 mod sweep;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::secrets::masked;
 use super::text::{Origin, Place, Text};
 
 /// One error in a pipeline.
@@ -61,9 +62,14 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Sorts the problems by where they are, those about the whole file first.
-    pub(super) fn new(file: &Path, texts: Vec<Text>, mut problems: Vec<Problem>) -> Self {
+    /// Sorts the problems by where they are, those about the whole file first. Secrets are taken out of all that is shown.
+    pub(super) fn new(file: &Path, mut texts: Vec<Text>, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|p| p.place);
+        texts.iter_mut().for_each(|text| text.content = masked(&text.content));
+        for problem in &mut problems {
+            problem.message = masked(&problem.message);
+            problem.help = problem.help.as_deref().map(masked);
+        }
         Self { file: file.to_owned(), texts, problems }
     }
 

@@ -4,7 +4,7 @@
 pub(super) const TOP_KEYS: [&str; 10] =
     ["name", "seed", "budget", "root", "allow_overlap", "classes", "stages", SITE_KEYS[0], SITE_KEYS[1], SITE_KEYS[2]];
 
-/// Keys that say where a pipeline runs: of a pipeline and of a personal file.
+/// Those of them that say where a pipeline runs: all that a personal file may have.
 pub(super) const SITE_KEYS: [&str; 3] = ["executor", "slurm", "remote"];
 
 /// Keys of what a job is given: of `slurm:`, and of each entry of its `kinds:` and `stages:`.

@@ -30,12 +30,17 @@ pub use difference::difference;
 
 /// Every stage kind that this program knows.
 pub fn registry() -> Registry {
+    registry_among(None)
+}
+
+/// As [`registry`], in a process that is rank 0 of those that `srun` has started for one training.
+pub fn registry_among(span: Option<train::Span>) -> Registry {
     let mut registry = Registry::default();
     registry.register(Arc::new(ingest::Ingest));
     registry.register(Arc::new(patches::Patches));
     registry.register(Arc::new(folds::Folds));
     registry.register(Arc::new(find_lr::FindLr));
-    registry.register(Arc::new(train::Train));
+    registry.register(Arc::new(train::Train::among(span)));
     registry.register(Arc::new(predict::Predict));
     registry.register(Arc::new(ensemble::Ensemble));
     registry.register(Arc::new(evaluate::Evaluate));

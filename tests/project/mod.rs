@@ -101,8 +101,15 @@ impl Project {
 
     /// `s2pipe run -v`, left running.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
+        self.start_with(args, |_| {})
+    }
+
+    /// The same with another environment, or another place for what it says.
+    pub(crate) fn start_with(&self, args: &[&str], change: impl FnOnce(&mut Command)) -> Running {
         let mut command = command(&self.root, &[&["run", "-v"], args].concat());
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        change(&mut command);
+        let child = command.spawn().unwrap();
         Running { child: Some(child), root: self.root.clone() }
     }
 
@@ -202,6 +209,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// A program that was started in `root`.
+    pub(crate) fn of(child: Child, root: &Path) -> Self {
+        Self { child: Some(child), root: root.to_path_buf() }
+    }
+
     /// Waits until the condition holds. The program must be running all the while.
     #[track_caller]
     pub(crate) fn wait_until(&mut self, what: &str, mut condition: impl FnMut(&Path) -> bool) {

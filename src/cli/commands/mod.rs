@@ -14,6 +14,7 @@ mod stages;
 mod status;
 mod synth;
 mod task;
+mod task_rank;
 mod verify;
 
 pub(super) use cache::{cache_cat, cache_ls, cache_path, cache_show, is_called};
@@ -29,4 +30,5 @@ pub(super) use stages::{schema, stages};
 pub(super) use status::status;
 pub(super) use synth::synth;
 pub(super) use task::task_run;
+pub(super) use task_rank::task_rank;
 pub(super) use verify::verify;

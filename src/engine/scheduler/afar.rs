@@ -12,7 +12,6 @@ use std::time::Instant;
 use super::{Report, Scheduler, name};
 use crate::engine::action::Lookup;
 use crate::engine::digest::Key;
-use crate::engine::error::EngineError;
 use crate::engine::event::{Event, TaskStatus};
 use crate::engine::executor::{TaskDone, TaskFailed};
 use crate::engine::graph::{StageId, TaskId};
@@ -30,6 +29,8 @@ pub(super) struct Afar {
     /// Tasks that have the same ticket are one task to the cluster.
     by_ticket: HashMap<Ticket, Vec<TaskId>>,
     sent: BTreeMap<TaskId, Sent>,
+    /// On their way in vain, and yet to be taken back.
+    in_vain: Vec<Ticket>,
 }
 
 /// A task that comes back this often is given up.
@@ -37,6 +38,8 @@ const MOST_RETURNS: u8 = 3;
 
 struct Sent {
     ticket: Ticket,
+    /// By an earlier run.
+    followed: bool,
     begun: Option<Instant>,
     /// How it ended, where that was heard before what it reads was known to be made.
     early: Option<(Key, bool)>,
@@ -55,27 +58,27 @@ impl<'a> Scheduler<'a> {
     }
 
     /// Follows what an earlier run has handed over, in place of handing it over again.
-    pub(super) fn follow(&mut self) -> Result<(), EngineError> {
-        let Some(cluster) = self.around.reach.cluster else { return Ok(()) };
+    pub(super) fn follow(&mut self, on_their_way: &HashSet<Ticket>) {
+        if self.around.reach.cluster.is_none() {
+            return;
+        }
         self.afar.tickets = self.survey.tickets();
         for (id, ticket) in self.afar.tickets.iter().enumerate() {
             if let Some(ticket) = ticket {
                 self.afar.by_ticket.entry(*ticket).or_default().push(id);
             }
         }
-        let on_their_way = cluster.on_their_way()?;
         for id in 0..self.ends.len() {
             let wanted = matches!(self.survey.states[id], State::Must { .. } | State::May);
             if let Some(ticket) = self.afar.ticket(id).filter(|t| wanted && on_their_way.contains(t)) {
-                self.mark_sent(id, ticket);
+                self.mark_sent(id, ticket, true);
             }
         }
-        Ok(())
     }
 
-    fn mark_sent(&mut self, id: TaskId, ticket: Ticket) {
+    fn mark_sent(&mut self, id: TaskId, ticket: Ticket, followed: bool) {
         self.running += 1;
-        self.afar.sent.insert(id, Sent { ticket, begun: None, early: None });
+        self.afar.sent.insert(id, Sent { ticket, followed, begun: None, early: None });
     }
 
     /// Listens to the cluster on a thread of its own until nobody listens to that.
@@ -99,6 +102,10 @@ impl<'a> Scheduler<'a> {
 
     /// Hands over everything that can be.
     pub(super) fn hand_over(&mut self, cluster: &dyn Cluster) {
+        let in_vain = std::mem::take(&mut self.afar.in_vain);
+        if !in_vain.is_empty() {
+            cluster.withdraw(&in_vain);
+        }
         if self.around.cancel.is_cancelled() {
             return self.leave(cluster);
         }
@@ -123,39 +130,52 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// Hands a whole stage over before what it reads is made; see the module.
+    /// Hands a whole stage over before what it reads is made; see the module. Where tasks of it read each other, one array
+    /// follows the other.
     fn submit_ahead(&mut self, cluster: &dyn Cluster, stage: StageId) {
         let graph = self.survey.graph;
-        let open: Vec<TaskId> = graph.stages[stage].tasks.clone().filter(|id| self.ends[*id].is_none()).collect();
-        let open: Vec<TaskId> =
-            open.into_iter().filter(|id| matches!(self.survey.states[*id], State::Must { .. } | State::May)).collect();
-        if open.is_empty() || !open.iter().all(|id| self.may_go_ahead(*id)) {
+        let tasks = graph.stages[stage].tasks.clone();
+        let needed: Vec<TaskId> =
+            graph.stages[stage].needs.iter().flat_map(|up| graph.stages[*up].tasks.clone()).collect();
+        if self.spoilt_stages[stage] || !needed.iter().all(|up| self.is_on_its_way(*up)) {
             return;
         }
-        let needed = graph.stages[stage].needs.iter().flat_map(|up| graph.stages[*up].tasks.clone());
-        let read = open.iter().flat_map(|id| graph.tasks[*id].reads.iter().copied());
-        let mut after: Vec<Ticket> =
-            needed.chain(read).filter_map(|up| self.afar.sent.get(&up).map(|sent| sent.ticket)).collect();
-        after.sort_unstable();
-        after.dedup();
-        self.submit(cluster, stage, &open, after);
+        loop {
+            let open: Vec<TaskId> = tasks.clone().filter(|id| self.is_open(*id)).collect();
+            if !open.iter().all(|id| self.is_fresh(*id) && !self.spoilt[*id]) {
+                return;
+            }
+            let (now, later): (Vec<TaskId>, Vec<TaskId>) =
+                open.iter().partition(|id| graph.tasks[**id].reads.iter().all(|up| self.is_on_its_way(*up)));
+            let among_themselves = |id: &TaskId| graph.tasks[*id].reads.iter().any(|up| tasks.contains(up));
+            if now.is_empty() || !later.iter().all(among_themselves) {
+                return;
+            }
+            let read = now.iter().flat_map(|id| graph.tasks[*id].reads.iter());
+            let mut after: Vec<Ticket> =
+                needed.iter().chain(read).filter_map(|up| self.afar.sent.get(up).map(|sent| sent.ticket)).collect();
+            after.sort_unstable();
+            after.dedup();
+            self.submit(cluster, stage, &now, after);
+        }
     }
 
-    /// Whether nothing can be in the cache for a task, and all that it waits for is made or on its way.
-    fn may_go_ahead(&self, id: TaskId) -> bool {
-        let graph = self.survey.graph;
-        let node = &graph.tasks[id];
-        let stage = &graph.stages[node.stage];
-        let on_its_way = |up: &TaskId| matches!(self.survey.states[*up], State::Made(_)) || self.is_afar(*up);
-        let fresh = self.survey.newest.task(&stage.name, &node.plan.name).is_none();
-        let needed = stage.needs.iter().flat_map(|up| graph.stages[*up].tasks.clone());
-        fresh
-            && !self.is_afar(id)
-            && !self.spoilt[id]
-            && !self.spoilt_stages[node.stage]
-            && (self.waits[id] > 0 || self.gates[node.stage] > 0)
-            && node.reads.iter().all(on_its_way)
-            && needed.into_iter().all(|up| on_its_way(&up) || self.survey.states[up] == State::Out)
+    /// Whether a task is yet to be handed over.
+    fn is_open(&self, id: TaskId) -> bool {
+        let undecided = matches!(self.survey.states[id], State::Must { .. } | State::May);
+        undecided && self.ends[id].is_none() && !self.is_afar(id)
+    }
+
+    /// Whether a task is made, or will be unless it fails.
+    fn is_on_its_way(&self, id: TaskId) -> bool {
+        matches!(self.survey.states[id], State::Made(_) | State::Out) || self.is_afar(id)
+    }
+
+    /// Whether a task was never run, so that nothing can be in the cache for it.
+    fn is_fresh(&self, id: TaskId) -> bool {
+        let node = &self.survey.graph.tasks[id];
+        let stage = &self.survey.graph.stages[node.stage].name;
+        self.survey.newest.task(stage, &node.plan.name).is_none()
     }
 
     fn submit(&mut self, cluster: &dyn Cluster, stage: StageId, ids: &[TaskId], after: Vec<Ticket>) {
@@ -165,7 +185,7 @@ impl<'a> Scheduler<'a> {
         let mut seen = HashSet::with_capacity(ids.len());
         for &id in ids {
             let Some(errand) = self.errand(id) else { continue };
-            self.mark_sent(id, errand.ticket);
+            self.mark_sent(id, errand.ticket, false);
             if seen.insert(errand.ticket) {
                 errands.push(errand);
             }
@@ -219,7 +239,7 @@ impl<'a> Scheduler<'a> {
                 }
                 News::Done { key, ran } => ids.iter().for_each(|id| self.arrived(*id, key, ran)),
                 News::Failed { error, log } => self.failed(&ids, error, log),
-                News::Withdrawn => ids.iter().for_each(|id| self.skip(*id)),
+                News::Withdrawn => ids.iter().for_each(|id| self.withdrawn(*id)),
                 News::Returned => ids.iter().for_each(|id| self.returned(*id)),
             }
         }
@@ -246,7 +266,7 @@ impl<'a> Scheduler<'a> {
         let begun = sent.begun.unwrap_or_else(Instant::now);
         self.afar.sent.remove(&id);
         let known = self.survey.record(id).and_then(|record| record.key().ok());
-        let result = match self.survey.cache.lookup(key) {
+        let result = match self.survey.cache.lookup_of_another(key) {
             Lookup::Hit(done) if known == Some(key) => Ok(TaskDone { ran, ..TaskDone::found(key, done) }),
             _ => Err(TaskFailed { error: not_there(key, known), log: None }),
         };
@@ -278,12 +298,17 @@ impl<'a> Scheduler<'a> {
         }
     }
 
+    /// A task did not begin. An earlier run may have made it wait for more than it reads; what keeps going tries it again.
+    fn withdrawn(&mut self, id: TaskId) {
+        let spoilt = self.spoilt[id] || self.spoilt_stages[self.survey.graph.tasks[id].stage];
+        let followed = self.afar.sent.get(&id).is_some_and(|sent| sent.followed);
+        if followed && self.around.options.keep_going && !spoilt { self.returned(id) } else { self.skip(id) }
+    }
+
     /// A task that is on its way in vain: what it waits for did not end well, or it was taken back.
     pub(super) fn skip(&mut self, id: TaskId) {
         let Some(sent) = self.afar.sent.remove(&id) else { return };
-        if let Some(cluster) = self.around.reach.cluster {
-            cluster.withdraw(&[sent.ticket]);
-        }
+        self.afar.in_vain.push(sent.ticket);
         self.drop_task(id);
     }
 
@@ -316,10 +341,15 @@ impl<'a> Scheduler<'a> {
         if self.afar.sent.is_empty() {
             return;
         }
-        cluster.interrupted();
-        while let Some((&id, sent)) = self.afar.sent.iter().next() {
+        let tickets: Vec<Ticket> = self.afar.sent.values().map(|sent| sent.ticket).collect();
+        cluster.interrupted(&tickets);
+        for (id, sent) in std::mem::take(&mut self.afar.sent) {
+            if self.ends[id].is_some() {
+                // Skipped, because what it waits for is left, too.
+                self.running -= 1;
+                continue;
+            }
             let begun = sent.begun.unwrap_or_else(Instant::now);
-            self.afar.sent.remove(&id);
             self.take((id, begun, Err(TaskFailed { error: TaskError::Cancelled, log: None })));
         }
     }

@@ -123,7 +123,7 @@ fn batches_with_every_augmentation_depend_on_epoch_and_step_only() {
     }
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     assert_eq!(one_thread.install(|| bands_of(loader.train_batches(&sampler, (0, 0), 3))), whole);
-    let held: Vec<Vec<f32>> = bands_of(loader.holdout_batches());
+    let held: Vec<Vec<f32>> = bands_of(loader.holdout_batches((0, 1)));
     assert_eq!(held[0][..4], [1000.0, 1000.0, 1001.0, 1001.0], "the hold-out stays as it is");
 }
 
@@ -200,7 +200,7 @@ fn draws_for_a_device_say_what_the_host_would_have_made() {
         assert_eq!((bands(&host), host.shape, host.labelled), (&made_of(draws)[..], device.shape, device.labelled));
     }
     let held: Vec<usize> = device
-        .holdout_batches()
+        .holdout_batches((0, 1))
         .flat_map(|batch| match batch.unwrap().content {
             Content::Draws(Draws { part: Part::Holdout, patches, .. }) => patches,
             _ => panic!("values, or training patches"),
@@ -212,7 +212,7 @@ fn draws_for_a_device_say_what_the_host_would_have_made() {
 
 #[test]
 fn the_holdout_comes_in_order_and_unchanged() {
-    let batches: Vec<Batch> = loader(true).holdout_batches().map(Result::unwrap).collect();
+    let batches: Vec<Batch> = loader(true).holdout_batches((0, 1)).map(Result::unwrap).collect();
     assert_eq!(batches.len(), 2);
     assert_eq!(bands(&batches[0])[..4], [1000.0, 1000.0, 1001.0, 1001.0]);
     assert_eq!(bands(&batches[1])[0], 1200.0);
@@ -234,7 +234,7 @@ fn prefetching_keeps_the_order_and_may_be_left_early() {
 #[test]
 fn refuses_labels_beyond_the_classes_and_values_that_are_not_finite() {
     let few = Loader { classes: 2, ..loader(false) };
-    let error = few.holdout_batches().next().unwrap().err().unwrap().to_string();
+    let error = few.holdout_batches((0, 1)).next().unwrap().err().unwrap().to_string();
     assert!(error.contains("hold-out patch 0") && error.contains("class index 2"), "{error}");
     let error = check_patch(Part::Train, 7, 2, &[0.0, f32::NAN], &[0]).unwrap_err().to_string();
     assert!(error.contains("training patch 7") && error.contains("NaN"), "{error}");

@@ -33,6 +33,11 @@ impl CheckpointFolder {
         Ok(Self { dir: dir.to_owned(), fingerprint, ours: Vec::new() })
     }
 
+    /// What tells this training from any other.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
     /// The newest checkpoint that is whole and of this training. What is not is reported as a warning and passed over.
     pub(crate) fn newest(&mut self, network: &dyn Segmenter) -> Option<Saved> {
         let whole = |path: &PathBuf| path.extension().is_some_and(|e| e == EXTENSION);

@@ -11,9 +11,11 @@ use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, V
 
 use super::chunks;
 use super::element::{Element, host, same_dtype, slice, with_float};
+use super::rank_statistics::{of_all, sums_of_all};
 use super::scratch::in_chunks;
 use super::simd;
 use super::tape;
+use crate::net::collective::{Together, together};
 
 const NAME: &str = "batch_norm";
 
@@ -52,7 +54,7 @@ pub fn batch_norm(
 ) -> Result<(Tensor, BatchStatistics)> {
     same_dtype(NAME, &[x, gamma, beta])?;
     let statistics = Arc::new(OnceLock::new());
-    let op = BatchNorm { eps, relu, statistics: Arc::clone(&statistics) };
+    let op = BatchNorm { eps, relu, statistics: Arc::clone(&statistics), together: together() };
     let y = tape::apply3(&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?, op)?;
     match statistics.get() {
         Some(found) => Ok((y, BatchStatistics::clone(found))),
@@ -106,6 +108,8 @@ struct BatchNorm {
     eps: f64,
     relu: bool,
     statistics: Arc<OnceLock<BatchStatistics>>,
+    /// Where the batch is that of several ranks.
+    together: Option<Together>,
 }
 
 /// Mean and biased variance a channel. Within a chunk the mean comes first and the squares are around it; chunks are
@@ -285,10 +289,22 @@ pub(super) fn scale_and_shift<T: Element>(
 }
 
 impl BatchNorm {
-    fn forward<T: Element>(&self, x: &[T], gamma: &[T], beta: &[T]) -> Vec<T> {
-        let found = self.statistics.get_or_init(|| statistics(x, gamma.len()));
+    fn forward<T: Element>(&self, x: &[T], gamma: &[T], beta: &[T]) -> Result<Vec<T>> {
+        let found = match self.statistics.get() {
+            // A forward pass that is run again computes the same.
+            Some(found) => found,
+            None => {
+                let found = self.of_batch(statistics(x, gamma.len()))?;
+                self.statistics.get_or_init(|| found)
+            }
+        };
         let (scale, shift) = scale_and_shift(found, &found.inverse_deviation(self.eps), gamma, beta);
-        Affine::new(&scale, &shift, self.relu).of(x)
+        Ok(Affine::new(&scale, &shift, self.relu).of(x))
+    }
+
+    /// The statistics of the whole batch.
+    fn of_batch(&self, mine: BatchStatistics) -> Result<BatchStatistics> {
+        self.together.as_ref().map_or_else(|| Ok(mine.clone()), |together| of_all(together, &mine))
     }
 
     fn backward<T: Element>(&self, x: &Tensor, gamma: &Tensor, beta: &Tensor, dy: &Tensor) -> Result<[Tensor; 3]> {
@@ -298,11 +314,20 @@ impl BatchNorm {
         let (scale, shift) = scale_and_shift(found, &inverse, hg.slice()?, hb.slice()?);
         let saved = Saved::<T>::new([hx.slice()?, hdy.slice()?], found, (&scale, &shift), self.relu);
         let (dbeta, dot) = saved.sums();
-        let dgamma: Vec<T> = dot.iter().zip(&inverse).map(|(d, i)| *d * *i).collect();
+        let times_inverse = |dot: &[T]| -> Vec<T> { dot.iter().zip(&inverse).map(|(d, i)| *d * *i).collect() };
+        let dgamma = times_inverse(&dot);
+        // The input's gradient is made of the whole batch's sums; those of gamma and beta are added up later, with the rest.
+        let (all_dbeta, all_dgamma) = match &self.together {
+            None => (dbeta.clone(), dgamma.clone()),
+            Some(together) => {
+                let [dbeta, dot] = sums_of_all(together, [&dbeta, &dot])?;
+                (dbeta, times_inverse(&dot))
+            }
+        };
         let per_pixel = T::from_f64(1.0 / found.count as f64);
-        let slopes = scale.iter().zip(&inverse).zip(&dgamma);
+        let slopes = scale.iter().zip(&inverse).zip(&all_dgamma);
         let b: Vec<T> = slopes.map(|((s, i), d)| T::ZERO - *s * *i * *d * per_pixel).collect();
-        let c: Vec<T> = scale.iter().zip(&dbeta).map(|(s, d)| T::ZERO - *s * *d * per_pixel).collect();
+        let c: Vec<T> = scale.iter().zip(&all_dbeta).map(|(s, d)| T::ZERO - *s * *d * per_pixel).collect();
         let dx = saved.dx([&scale, &b, &c]);
         Ok([
             Tensor::from_vec(dx, x.shape(), x.device())?,
@@ -331,7 +356,7 @@ impl CustomOp3 for BatchNorm {
             bail!("{NAME}: gamma {:?} and beta {:?} do not fit an input {:?}", gl.dims(), bl.dims(), xl.dims());
         }
         let y = with_float!(NAME, x.dtype(), T => {
-            let y = self.forward::<T>(slice(NAME, x, xl)?, slice(NAME, gamma, gl)?, slice(NAME, beta, bl)?);
+            let y = self.forward::<T>(slice(NAME, x, xl)?, slice(NAME, gamma, gl)?, slice(NAME, beta, bl)?)?;
             T::to_cpu_storage_owned(y)
         });
         Ok((y, xl.shape().clone()))

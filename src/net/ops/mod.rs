@@ -32,6 +32,7 @@ mod max_pool;
 mod max_pool3x3;
 mod mean_pool;
 mod panel;
+mod rank_statistics;
 mod ranks;
 mod relu;
 mod scratch;
@@ -51,7 +52,7 @@ pub use conv_transpose::conv_transpose2x2;
 pub use conv2d::{Conv2dConfig, conv2d, conv2d_joined, conv2d_relu, conv2d_relu_joined};
 pub use cross_entropy::{softmax_cross_entropy, softmax_cross_entropy_with_gradient};
 #[cfg(feature = "cuda")]
-pub use cuda::{DeviceError, Gpu, GpuInfo, Numerics, OpenGpu, Shortage, gpus};
+pub use cuda::{DeviceError, Gpu, GpuInfo, Numerics, OpenGpu, Shortage, count_confusion, gpus};
 pub use dice::{dice_loss, dice_loss_with_gradient};
 pub use focal::{focal_loss, focal_loss_with_gradient};
 pub(crate) use follow::follow;

@@ -13,6 +13,8 @@ mod session;
 #[cfg(test)]
 mod checkpoint_tests;
 #[cfg(test)]
+mod ranks_tests;
+#[cfg(test)]
 mod recipe_tests;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ pub use hooks::TrainHooks;
 use candle_core::Device;
 
 use self::session::Session;
+use super::collective::Team;
 use super::config::TrainConfig;
 use super::device::Compute;
 use super::history::History;
@@ -91,8 +94,36 @@ pub fn train_from(
     source: &dyn PatchSource,
     hooks: &TrainHooks<'_>,
 ) -> Result<Trained> {
-    let (model, loss) = begin(compute, config, model, source)?;
-    let history = Session::new(config, compute, (&model, loss.as_ref()), source, hooks)?.run()?;
+    train_together((compute, None), config, model, source, hooks)
+}
+
+/// As [`train_from`], as one of the ranks of a team; all of them call this with the same model, configuration and data. The
+/// result is the same on all, and but for the order of sums that of one process. Rank 0 alone writes checkpoints, uses its
+/// hooks, and decides when to stop; the others follow.
+///
+/// # Errors
+/// As [`train_on`]; [`NetError::Ranks`] when a rank is gone or begins elsewhere.
+pub fn train_together(
+    (compute, team): (&Compute, Option<&Team>),
+    config: &TrainConfig,
+    model: Model,
+    source: &dyn PatchSource,
+    hooks: &TrainHooks<'_>,
+) -> Result<Trained> {
+    let train = || {
+        let (model, loss) = begin(compute, config, model, source)?;
+        let history = Session::new(config, (compute, team), (&model, loss.as_ref()), source, hooks)?.run()?;
+        Ok((model, history))
+    };
+    let trained: Result<(Model, History)> = train();
+    let (model, history) = trained.map_err(|error| match team {
+        None => error,
+        Some(team) => {
+            let error = team.explain(error);
+            team.give_up(&error);
+            error
+        }
+    })?;
     let cut_short = history.ended == Ended::Deadline;
     let model = if matches!(compute, Compute::Cpu) { model } else { model.on(&Device::Cpu)? };
     Ok(Trained { model, best_epoch: history.best_epoch, history, cut_short })
@@ -121,7 +152,7 @@ pub fn range_test(
         ..config.clone()
     };
     let (model, loss) = begin(compute, &config, model, source)?;
-    Session::new(&config, compute, (&model, loss.as_ref()), source, hooks)?.rates(test)
+    Session::new(&config, (compute, None), (&model, loss.as_ref()), source, hooks)?.rates(test)
 }
 
 /// The model where `compute` says, and the loss, of a configuration that fits the data and the model.

@@ -1,12 +1,14 @@
 //! One training from its first step, or from a checkpoint, to its end.
 
+mod beginning;
 mod range_test;
+mod ranks;
 
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use candle_core::Var;
-
+use self::beginning::{balanced, fingerprint};
+use self::ranks::Next;
 use super::evaluate::evaluate;
 use super::feed::Feed;
 use super::hooks::TrainHooks;
@@ -15,14 +17,15 @@ use super::pace::Pace;
 use crate::net::average::Average;
 use crate::net::batches::{Batch, Loader, prefetch};
 use crate::net::checkpoint::{CheckpointFolder, Progress, Snapshot, Weights};
+use crate::net::collective::Team;
 use crate::net::config::TrainConfig;
 use crate::net::device::Compute;
 use crate::net::history::{Ended, EpochRecord, History, HoldoutScore};
 use crate::net::loss::Criterion;
 use crate::net::rng::Rng;
-use crate::net::sampling::{Sampler, Sampling, class_balanced_weights};
+use crate::net::sampling::{Sampler, Sampling};
 use crate::net::segmenter::Segmenter;
-use crate::net::source::{Part, PatchSource};
+use crate::net::source::PatchSource;
 use crate::net::{NetError, Result};
 
 /// A checkpoint after an epoch is left out as long as writing them would take more than this share of the time.
@@ -34,6 +37,8 @@ pub(super) struct Session<'a> {
     network: &'a dyn Segmenter,
     loss: &'a dyn Criterion,
     hooks: &'a TrainHooks<'a>,
+    /// The ranks that it is shared out among, where there are several.
+    team: Option<&'a Team>,
     loader: Loader<'a>,
     sampler: Sampler,
     steps_per_epoch: usize,
@@ -63,7 +68,7 @@ impl<'a> Session<'a> {
     /// Takes up the newest checkpoint of this training, or starts afresh. `config` was checked against `source`.
     pub(super) fn new(
         config: &'a TrainConfig,
-        compute: &Compute,
+        (compute, team): (&Compute, Option<&'a Team>),
         (network, loss): (&'a dyn Segmenter, &'a dyn Criterion),
         source: &'a dyn PatchSource,
         hooks: &'a TrainHooks<'a>,
@@ -86,11 +91,12 @@ impl<'a> Session<'a> {
             network,
             loss,
             hooks,
+            team,
             loader: Loader { source, classes: config.classes, batch, augment: config.augment, rng, on_device },
             sampler,
             steps_per_epoch: samples.div_ceil(batch),
             feed,
-            learner: learner(config, compute, network)?,
+            learner: learner(config, (compute, team), network)?,
             peak_lr: config.peak_lr(),
             folder,
             saved_at: Instant::now(),
@@ -102,6 +108,7 @@ impl<'a> Session<'a> {
             told_loss: 0.0,
         };
         session.resume()?;
+        session.begin_alike()?;
         Ok(session)
     }
 
@@ -150,7 +157,7 @@ impl<'a> Session<'a> {
                 if self.out_of_patience() {
                     return Ok(Ended::Patience);
                 }
-                if !self.fits(self.steps_per_epoch - self.progress.steps_done)
+                if !self.has_time_for(self.steps_per_epoch - self.progress.steps_done)?
                     || self.epoch(&batches)? == EpochEnd::OutOfTime
                 {
                     self.save_or_warn();
@@ -173,12 +180,13 @@ impl<'a> Session<'a> {
             let loss = self.step(batch?)?;
             self.pace.step_took(step_started.elapsed());
             self.told_loss = loss.unwrap_or(self.told_loss);
-            (self.hooks.on_step)(self.steps_done(), self.steps(), self.told_loss);
-            if (self.hooks.cancelled)() {
-                return self.cancel();
+            if self.leads() {
+                (self.hooks.on_step)(self.steps_done(), self.steps(), self.told_loss);
             }
-            if self.hooks.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Ok(EpochEnd::OutOfTime);
+            match self.next()? {
+                Next::Step => {}
+                Next::Cancel => return self.cancel(),
+                Next::OutOfTime => return Ok(EpochEnd::OutOfTime),
             }
             if self.saved_at.elapsed() >= self.hooks.checkpoint_every {
                 self.save_or_warn();
@@ -267,7 +275,9 @@ impl<'a> Session<'a> {
             holdout,
             seconds: started.elapsed().as_secs_f64(),
         };
-        (self.hooks.on_epoch)(&record);
+        if self.leads() {
+            (self.hooks.on_epoch)(&record);
+        }
         self.progress.end_epoch(record);
         self.learner.start_sum(0.0)?;
         Ok(EpochEnd::Finished)
@@ -304,7 +314,7 @@ impl<'a> Session<'a> {
     }
 
     fn score(&mut self) -> Result<Option<HoldoutScore>> {
-        evaluate((self.network, self.loss), &self.loader, &mut self.feed, self.hooks.cancelled)
+        evaluate((self.network, self.loss), &self.loader, &mut self.feed, self.hooks.cancelled, self.team)
     }
 
     /// Leaves a checkpoint, then stops.
@@ -314,6 +324,10 @@ impl<'a> Session<'a> {
     }
 
     fn save(&mut self) -> Result<()> {
+        if !self.leads() {
+            self.saved_at = Instant::now();
+            return Ok(());
+        }
         self.settle()?;
         let started = Instant::now();
         let moments = self.learner.moments()?;
@@ -348,10 +362,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn fits(&self, steps: usize) -> bool {
-        self.hooks.deadline.is_none_or(|deadline| self.pace.fits(steps, Instant::now(), deadline))
-    }
-
     fn lr(&self, step: usize) -> f64 {
         self.config.schedule.lr(self.peak_lr, step, self.steps())
     }
@@ -363,36 +373,4 @@ impl<'a> Session<'a> {
     fn steps_done(&self) -> usize {
         self.progress.epochs_done * self.steps_per_epoch + self.progress.steps_done
     }
-}
-
-/// Weights of the training patches by which every class is drawn as often.
-fn balanced(source: &dyn PatchSource) -> Result<Vec<f32>> {
-    let patches = (0..source.train_len()).map(|index| source.patch_pixels(index)).collect::<Result<Vec<_>>>()?;
-    Ok(class_balanced_weights(&patches))
-}
-
-/// Tells this training from any other: configuration, shapes of the network, and the data by its sizes, weights, class
-/// counts and first, middle and last patch. The caller gives each training a folder of its own; this is the second lock.
-fn fingerprint(config: &TrainConfig, network: &dyn Segmenter, source: &dyn PatchSource) -> Result<String> {
-    let mut hasher = blake3::Hasher::new_derive_key("s2pipe training fingerprint 1");
-    let config = serde_json::to_string(config).map_err(|e| NetError::Config(format!("the configuration: {e}")))?;
-    hasher.update(config.as_bytes());
-    let mut number = |n: u64| {
-        hasher.update(&n.to_le_bytes());
-    };
-    let (train, holdout) = (source.train_len(), source.holdout_len());
-    [source.bands(), source.size(), train, holdout].into_iter().for_each(|n| number(n as u64));
-    source.class_pixels().into_iter().for_each(&mut number);
-    (0..train).for_each(|i| number(u64::from(source.weight(i).to_bits())));
-    network.parameters().iter().for_each(|(_, var): &(String, Var)| number(var.elem_count() as u64));
-    let pixels = source.size() * source.size();
-    let (mut bands, mut labels) = (vec![0.0; pixels * source.bands()], vec![0; pixels]);
-    for (part, len) in [(Part::Train, train), (Part::Holdout, holdout)] {
-        for index in [0, len / 2, len.saturating_sub(1)].into_iter().filter(|i| *i < len) {
-            source.read(part, index, &mut bands, &mut labels)?;
-            hasher.update(&bands.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
-            hasher.update(&labels);
-        }
-    }
-    Ok(hasher.finalize().to_hex().to_string())
 }

@@ -141,7 +141,7 @@ fn learns_and_returns_the_weights_of_the_best_epoch() {
         rng: Rng::new(0),
         on_device: None,
     };
-    let scored = evaluate::evaluate((&trained.model, &loss), &loader, &mut feed::Feed::Host, &|| false);
+    let scored = evaluate::evaluate((&trained.model, &loss), &loader, &mut feed::Feed::Host, &|| false, None);
     let score = scored.unwrap().unwrap();
     assert_eq!(score.mean_jaccard, highest);
     assert_eq!(Some(score.jaccard), epochs[best_epoch - 1].holdout.as_ref().map(|h| h.jaccard.clone()));

@@ -3,6 +3,7 @@
 use crate::spec::expect::one_of;
 use crate::spec::node::Node;
 use crate::spec::problem::Problem;
+use crate::spec::secrets::password;
 use crate::spec::site::{Push, RemoteSettings};
 use crate::spec::suggest::nearest;
 use crate::spec::words::{REMOTE_KEYS, REMOTE_SCHEMES};
@@ -38,7 +39,7 @@ fn what_is_wrong(text: &str) -> Option<Problem> {
         return Some(unknown_scheme(scheme));
     }
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if has_credentials(scheme, host) {
+    if has_credentials(scheme, rest) {
         let problem = Problem::whole("remote.url: the address contains a user or a password");
         return Some(problem.label("not in a file").help("remove them: credentials come from the environment"));
     }
@@ -65,9 +66,10 @@ fn what_is_wrong(text: &str) -> Option<Problem> {
     }
 }
 
-/// Whether what is before the first `/` names a user. In `abfs://container@account.host`, `@` follows a container.
-fn has_credentials(scheme: &str, host: &str) -> bool {
-    host.rsplit_once('@').is_some_and(|(before, _)| !scheme.starts_with("abfs") || before.contains(':'))
+/// Whether an address names a user. In `abfs://container@account.host`, `@` follows a container.
+fn has_credentials(scheme: &str, address: &str) -> bool {
+    let host = address.split('/').next().unwrap_or_default();
+    password(address).is_some() || (host.contains('@') && !scheme.starts_with("abfs"))
 }
 
 fn no_scheme(text: &str) -> Problem {

@@ -17,29 +17,27 @@ pub(super) fn options(node: &Node, path: &str, problems: &mut Vec<Problem>) -> O
 
 fn option(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<String> {
     let text = line(node, path, EXAMPLE, problems)?;
-    let problem = match option_name(text) {
-        None => not_an_option(node, path, text),
-        Some(name) => match instead_of(name) {
-            Some(advice) => Problem::at(node.place, format!("{path}: `--{name}` cannot be given here"))
-                .label("set otherwise")
-                .help(advice),
-            None if text[2 + name.len()..].starts_with(' ') => {
-                let value = text[2 + name.len()..].trim();
-                Problem::at(node.place, format!("{path}: expected `--name=value`, found a blank after `--{name}`"))
-                    .label("one argument of `sbatch`")
-                    .help(format!("write `--{name}={value}`"))
-            }
-            None => return Some(text.to_owned()),
-        },
-    };
-    problems.push(problem);
+    let Some(wrong) = what_is_wrong(text, path, &node.found()) else { return Some(text.to_owned()) };
+    problems.push(Problem { place: Some(node.place), ..wrong });
     None
 }
 
-fn not_an_option(node: &Node, path: &str, text: &str) -> Problem {
-    let long = long_form(text).map(|long| format!("write `{long}`"));
-    let message = format!("{path}: expected an option such as `--qos=devel`, found {}", node.found());
-    Problem::at(node.place, message)
-        .label("not an option")
-        .help(long.unwrap_or_else(|| "options begin with `--`, each a text of its own".to_owned()))
+fn what_is_wrong(text: &str, path: &str, found: &str) -> Option<Problem> {
+    let long = long_form(text);
+    let option = long.as_deref().unwrap_or(text);
+    let Some(name) = option_name(option) else {
+        let message = format!("{path}: expected an option such as `--qos=devel`, found {found}");
+        let help = "options begin with `--`, each a text of its own";
+        return Some(Problem::whole(message).label("not an option").help(help));
+    };
+    if let Some(advice) = instead_of(name) {
+        let message = format!("{path}: `--{name}` cannot be given here");
+        return Some(Problem::whole(message).label("set otherwise").help(advice));
+    }
+    if option == text && !text[2 + name.len()..].starts_with(' ') {
+        return None;
+    }
+    let written = option.replacen(' ', "=", usize::from(option == text));
+    let message = format!("{path}: expected an option such as `--name=value`, found {found}");
+    Some(Problem::whole(message).label("not written out").help(format!("write `{written}`")))
 }

@@ -25,7 +25,8 @@ const VARIABLE: &str = "S2PIPE_CONFIG";
 pub fn personal_site(kinds: &[&'static KindSpec]) -> Result<Site, Diagnostics> {
     match place(|name| std::env::var_os(name)) {
         Some(Place::Named(file)) => load_site_file(&file, kinds),
-        Some(Place::Usual(file)) if file.exists() => load_site_file(&file, kinds),
+        // One that cannot be looked at is read, so that the reason is told.
+        Some(Place::Usual(file)) if file.try_exists().unwrap_or(true) => load_site_file(&file, kinds),
         _ => Ok(Site::default()),
     }
 }

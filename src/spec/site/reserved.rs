@@ -15,7 +15,7 @@ const WITH_A_KEY: [(&str, &str); 9] = [
 ];
 
 /// Options that the program sets itself, or that would hide a job from it: name, what to do.
-const OURS: [(&str, &str); 21] = [
+const OURS: [(&str, &str); 23] = [
     ("output", "what a task prints goes to its own log"),
     ("error", "what a task prints goes to its own log"),
     ("open-mode", "what a task prints goes to its own log"),
@@ -29,10 +29,12 @@ const OURS: [(&str, &str); 21] = [
     ("wrap", "s2pipe writes the script of a job; lines of your own stand in `setup:`"),
     ("export", "s2pipe decides which variables a job sees; `setup:` may have lines such as `export NAME=value`"),
     ("export-file", "s2pipe decides which variables a job sees; `setup:` may have lines such as `export NAME=value`"),
-    ("requeue", "s2pipe submits a task again itself; use `retries:` of a stage"),
-    ("no-requeue", "s2pipe submits a task again itself; use `retries:` of a stage"),
+    ("requeue", "s2pipe decides when a task is tried again; use `retries:` of a stage"),
+    ("no-requeue", "s2pipe decides when a task is tried again; use `retries:` of a stage"),
     ("chdir", "every task has a folder of its own"),
     ("clusters", "s2pipe follows its jobs on the cluster where it runs: start it on the other one"),
+    ("signal", "s2pipe has itself told before the `time` of a job is over"),
+    ("kill-on-invalid-dep", "s2pipe decides what becomes of a job whose inputs failed"),
     ("wait", "s2pipe waits for its jobs itself"),
     ("test-only", "nothing would run; use `s2pipe run --dry-run`"),
     ("ntasks", "s2pipe decides how many processes a job has; use `cpus`, `pack` or `nodes`"),

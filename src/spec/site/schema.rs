@@ -62,10 +62,11 @@ pub(in crate::spec) fn allocation_schema() -> Value {
 
 /// `remote:`.
 pub(in crate::spec) fn remote_schema() -> Value {
+    let buckets: Vec<&str> = REMOTE_SCHEMES.into_iter().filter(|scheme| *scheme != "file").collect();
     let url = json!({
         "description": "Address of a folder or prefix. Credentials come from the environment.",
         "type": "string",
-        "pattern": format!(r"^({})://[^\s?#]+$", REMOTE_SCHEMES.join("|")),
+        "pattern": format!(r"^(file:///|({})://[^\s?#/])[^\s?#]*$", buckets.join("|")),
         "not": { "pattern": "^(?!abfs)[a-z0-9]+://[^/]*@|^[a-z0-9]+://[^/]*:[^/]*@" },
     });
     let push = json!({

@@ -1,6 +1,8 @@
 //! The `ingest` kind: its definition, its checks, one task a scene.
 
 use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -309,11 +311,12 @@ fn check_indices(stage: &Stage, bands: &[&str]) -> Vec<Finding> {
     findings
 }
 
-/// A scene or truth file that two splits have in common, however it is spelt.
+/// A scene or truth file that two splits have in common, however it is spelt or linked.
 fn shared_file(stage: &Stage, one: &str, other: &str) -> Option<PathBuf> {
-    let real = |file: &PathBuf| file.canonicalize().unwrap_or_else(|_| file.clone());
+    // One look at each file: resolving paths would be one at each folder above it, and many where there are many files.
+    let real = |file: &PathBuf| fs::metadata(file).map(|meta| (meta.dev(), meta.ino())).map_err(|_| file.clone());
     ["scenes", "truth"].into_iter().find_map(|what| {
-        let known: HashSet<PathBuf> = stage.files(&[one, what]).iter().map(real).collect();
+        let known: HashSet<Result<(u64, u64), PathBuf>> = stage.files(&[one, what]).iter().map(real).collect();
         stage.files(&[other, what]).iter().find(|file| known.contains(&real(file))).cloned()
     })
 }

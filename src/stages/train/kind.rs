@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::card::{MODEL_CARD_FILE, MODEL_FILE, ModelCard};
 use super::params::PARAMS;
+use super::ranks::{self, Others, Span};
 use super::record::record;
 use super::source::TilePatches;
 use super::{augment, forest, init, losses, models};
@@ -17,7 +18,8 @@ use crate::engine::{
 };
 use crate::net::PatchSource;
 use crate::net::{
-    Compute, EpochRecord, GpuUse, Model, ModelConfig, NetError, TrainConfig, TrainHooks, Trained, train_from, weights,
+    Compute, EpochRecord, GpuUse, Model, ModelConfig, NetError, Team, TrainConfig, TrainHooks, Trained, train_together,
+    weights,
 };
 use crate::spec::{Artefact, Finding, InputSpec, KindSpec, OutputSpec, Pipeline, Stage};
 use crate::stages::device::{open_compute, task_failure};
@@ -61,8 +63,17 @@ static SPEC: KindSpec = KindSpec {
 };
 
 /// The `train` stage kind.
-#[derive(Debug)]
-pub struct Train;
+#[derive(Debug, Default)]
+pub struct Train {
+    span: Option<Span>,
+}
+
+impl Train {
+    /// In a process that `srun` has started together with others, where there is such a span.
+    pub fn among(span: Option<Span>) -> Self {
+        Self { span }
+    }
+}
 
 impl StageKind for Train {
     fn spec(&self) -> &'static KindSpec {
@@ -99,7 +110,7 @@ impl StageKind for Train {
         let mut card = ModelCard::new(config.model, seed, &index, &tiles);
         let source = TilePatches::new(index, tiles);
         let (model, begun_with) = init::begin(&config, &source, task)?;
-        let trained = run_training(&config, model, &source, task)?;
+        let trained = run_training(&config, model, &source, (task, self.span.as_ref()))?;
         if trained.best_epoch == 0 {
             return Err(StageError::with_help(
                 "the budget left no time for even one epoch",
@@ -134,14 +145,26 @@ pub(in crate::stages) fn prepare(
     Ok((config(settings, index.codes.len(), task.seed.unwrap_or(0))?, TilePatches::new(index, tiles)))
 }
 
+/// As [`prepare`], by the task's own settings, with the model that it begins with.
+pub(super) fn prepare_with_model(task: &TaskContext<'_>) -> Result<(TrainConfig, Model, TilePatches), StageError> {
+    let (index, tiles) = open_patches(task)?;
+    let config = config(task.params, index.codes.len(), task.seed.unwrap_or(0))?;
+    let source = TilePatches::new(index, tiles);
+    let (model, _) = init::begin(&config, &source, task)?;
+    Ok((config, model, source))
+}
+
 /// Where a training computes.
 pub(in crate::stages) fn compute(config: &TrainConfig, task: &TaskContext<'_>) -> Result<Compute, StageError> {
     open_compute(task, GpuUse { precision: config.precision, deterministic: config.deterministic, memory: None })
 }
 
+/// How one process needs less memory.
+const SMALLER: &str = "take fewer patches a step, or say `batch: auto` so that a step may be computed in parts";
+
 /// An error of the network as that of a task that trains.
 pub(in crate::stages) fn training_failure(error: NetError) -> StageError {
-    task_failure(error, "take fewer patches a step, or say `batch: auto` so that a step may be computed in parts")
+    task_failure(error, SMALLER)
 }
 
 fn open_patches(task: &TaskContext<'_>) -> Result<(PatchIndex, Vec<TileReader>), StageError> {
@@ -154,12 +177,49 @@ fn open_patches(task: &TaskContext<'_>) -> Result<(PatchIndex, Vec<TileReader>),
 /// Longest time between two checkpoints: what a crash costs at most.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
+/// Trains, alone or as rank 0 of several.
 fn run_training(
     config: &TrainConfig,
     model: Model,
     source: &TilePatches,
-    task: &TaskContext<'_>,
+    (task, span): (&TaskContext<'_>, Option<&Span>),
 ) -> Result<Trained, StageError> {
+    let compute = compute(config, task)?;
+    let count = ranks::ranks(task, span);
+    if count == 1 {
+        return train_among((&compute, None), config, model, source, task)
+            .map_err(|error| failure(error, task, SMALLER));
+    }
+    let batch = config.batch.patches();
+    if batch < count {
+        let notice =
+            format!("a batch of {batch} patches cannot be shared out: each of {count} ranks computes all of it");
+        task.progress.progress(Progress::Notice(notice));
+    }
+    let others = Others::gather(task, span, &compute)?;
+    let team = others.team.clone();
+    let train = || train_among((&compute, Some(&team)), config, model, source, task);
+    let trained = if span.is_some() { train() } else { ranks::with_share_of_threads(task, count, train)? };
+    drop(team);
+    match trained {
+        Ok(trained) => {
+            others.end_well();
+            Ok(trained)
+        }
+        Err(NetError::Ranks(error)) => Err(others.story(&error)),
+        // A share is never computed in parts.
+        Err(error) => Err(failure(error, task, "take fewer patches a step, or more GPUs")),
+    }
+}
+
+/// Trains as a rank of a team, or alone, and tells the task's caller how far it is.
+fn train_among(
+    place: (&Compute, Option<&Team>),
+    config: &TrainConfig,
+    model: Model,
+    source: &TilePatches,
+    task: &TaskContext<'_>,
+) -> crate::net::Result<Trained> {
     let epochs = config.epochs as u64;
     let last = std::cell::RefCell::new(String::new());
     let on_epoch = |epoch: &EpochRecord| {
@@ -180,14 +240,18 @@ fn run_training(
         checkpoint_dir: task.checkpoint_dir,
         checkpoint_every: CHECKPOINT_EVERY,
     };
-    let compute = compute(config, task)?;
-    train_from(&compute, config, model, source, &hooks).map_err(|error| match error {
+    train_together(place, config, model, source, &hooks)
+}
+
+/// An error of the training, with what to do about it. `smaller` says how to need less memory.
+fn failure(error: NetError, task: &TaskContext<'_>, smaller: &str) -> StageError {
+    match error {
         NetError::Diverged { .. } | NetError::GradientDiverged { .. } => StageError::with_help(
             error.to_string(),
             format!("lower `optimizer.lr` (it is {}) or set `clip: 1.0`", task.params["optimizer"]["lr"]),
         ),
-        other => training_failure(other),
-    })
+        other => task_failure(other, smaller),
+    }
 }
 
 fn describe(epoch: &EpochRecord) -> String {

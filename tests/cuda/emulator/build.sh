@@ -63,7 +63,7 @@ stubs() {
   "$compiler" -c -o "${file%.s}.o" "$file"
 }
 
-# library NAME VERSION LETTERS CODE "HEADER..." SOURCE...
+# library NAME VERSION LETTERS CODE "HEADER..." SOURCE...; without letters, nothing is stubbed
 library() {
   local name=$1 version=$2 letters=$3 code=$4 headers=$5 source object objects=()
   shift 5
@@ -78,8 +78,8 @@ library() {
   done
   stale "$file" "${objects[@]}" || return 0
   # shellcheck disable=SC2086
-  functions "$letters" $headers | stubs "$name" "$code" "${objects[@]}"
-  echo '{global: cu*; nvrtc*; s2pipe_emulate_*; local: *;};' >"$work/shown"
+  { [ -z "$letters" ] || functions "$letters" $headers; } | stubs "$name" "$code" "${objects[@]}"
+  echo '{global: cu*; nvrtc*; nccl*; s2pipe_emulate_*; local: *;};' >"$work/shown"
   local beside=()
   [ "$name" = cuda ] || beside=(-L"$out" -l:libcuda.so.1 -Wl,-rpath,"\$ORIGIN")
   "$compiler" -shared -Wl,-soname,"lib$name.so.$version" -Wl,-Bsymbolic,--version-script="$work/shown" \
@@ -136,6 +136,7 @@ library cublas 13 cublas 15 'cublas_api.h cublas_v2.h' "$here"/libraries/blas.cp
 library cublasLt 13 cublasLt 15 cublasLt.h "$here"/libraries/blas_light.cpp
 library curand 10 curand 1000 curand.h "$here"/libraries/rand.cpp
 library nvrtc 13 nvrtc 11 nvrtc.h "$here"/libraries/compiler.cpp
+library nccl 2 '' 3 '' "$here"/libraries/ranks.cpp
 # candle's kernels come from the crate's sources that cargo has downloaded, of the version in the lock file.
 version=$(awk '$0 == "name = \"candle-kernels\"" {getline; gsub(/[^0-9.]/, ""); print}' "$root/Cargo.lock")
 candle=$(echo "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/candle-kernels-"$version"/src)

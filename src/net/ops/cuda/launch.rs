@@ -11,6 +11,8 @@ use candle_core::{DType, Layout, Result, Shape, Storage, Tensor, bail};
 use super::error::{DeviceError, Shortage};
 use super::gpu::Gpu;
 
+pub(crate) use super::rows::THREADS;
+
 /// An address in the GPU's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Address(pub(crate) u64);
@@ -144,8 +146,6 @@ impl Gpu {
     }
 }
 
-/// Threads of a block where a kernel does not say otherwise.
-pub(crate) const THREADS: usize = 256;
 /// Blocks a multiprocessor that a kernel with a grid-stride loop is started with, at most.
 const BLOCKS: usize = 16;
 

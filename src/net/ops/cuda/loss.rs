@@ -13,8 +13,6 @@ use super::pointwise::scale_by;
 use super::softmax::{Logits, check_labels};
 use crate::net::ops::{fused::class_weights, tape};
 
-pub(crate) use super::softmax::count_confusion;
-
 /// A loss (f32, a scalar), and where it was asked for its gradient, of the logits' type.
 pub(crate) type LossAndGradient = (Tensor, Option<Tensor>);
 

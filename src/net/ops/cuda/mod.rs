@@ -16,16 +16,20 @@ pub(crate) mod launch;
 pub(crate) mod layer_norm;
 pub(crate) mod loss;
 pub(crate) mod lovasz;
+#[cfg(feature = "nccl")]
+mod nccl;
 pub(crate) mod norm;
+mod norm_ranks;
 pub(crate) mod optimizer;
 pub(crate) mod pointwise;
 mod pool;
 pub(crate) mod pool3x3;
+pub(crate) mod ranks;
 mod rows;
 pub(crate) mod softmax;
-#[cfg(test)]
-mod tests;
+mod staged;
 pub(crate) mod turn;
 
 pub use error::{DeviceError, Shortage};
 pub use gpu::{Gpu, GpuInfo, Numerics, OpenGpu, gpus};
+pub use softmax::count_confusion;

@@ -10,6 +10,7 @@ use super::gpu::Gpu;
 use super::launch::{Address, THREADS, address, address_of, gpu_of};
 use super::pointwise::same;
 use super::rows::Rows;
+use crate::net::collective::{Together, together};
 use crate::net::ops::element::same_types;
 use crate::net::ops::{Running, tape};
 
@@ -25,10 +26,11 @@ pub(crate) fn batch_norm(
 ) -> Result<Tensor> {
     same_types(NAME, x, &[gamma, beta])?;
     let statistics = Arc::new(OnceLock::new());
-    let op = BatchNorm { eps, relu, statistics: Arc::clone(&statistics) };
+    let together = together();
+    let op = BatchNorm { eps, relu, statistics: Arc::clone(&statistics), together: together.clone() };
     let y = tape::apply3(&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?, op)?;
     match (statistics.get(), running) {
-        (Some(statistics), Some(running)) => average(statistics, running, Rows::of(x.dims()))?,
+        (Some(statistics), Some(running)) => average(statistics, running, Rows::of(x.dims()), together.as_ref())?,
         (Some(_), None) => {}
         (None, _) => bail!("{NAME}: one operand is on the GPU, another is not"),
     }
@@ -37,8 +39,8 @@ pub(crate) fn batch_norm(
 
 const NAME: &str = "batch_norm";
 
-/// Moves running averages towards a batch's statistics.
-fn average(statistics: &Tensor, running: Running<'_>, rows: Rows) -> Result<()> {
+/// Moves running averages towards the statistics of a batch, which has these rows, or this share of its rows.
+fn average(statistics: &Tensor, running: Running<'_>, rows: Rows, together: Option<&Together>) -> Result<()> {
     let gpu = gpu_of(NAME, statistics)?;
     let fits = |t: &Tensor| t.dtype() == DType::F32 && t.dims() == [rows.channels] && t.is_contiguous();
     if !fits(running.mean) || !fits(running.variance) {
@@ -46,7 +48,8 @@ fn average(statistics: &Tensor, running: Running<'_>, rows: Rows) -> Result<()> 
     }
     let mean = address_of(NAME, statistics)?;
     // As PyTorch: the running variance is unbiased, the one that normalises is not.
-    let unbiased = rows.rows as f64 / (rows.rows as f64 - 1.0).max(1.0);
+    let count = together.map_or(rows.rows, |together| together.share.rows_of_all(rows.rows)) as f64;
+    let unbiased = count / (count - 1.0).max(1.0);
     let launch = gpu.kernel("running_average")?;
     let launch = launch.at(address_of(NAME, running.mean)?).at(address_of(NAME, running.variance)?);
     let launch = launch.at(mean).at(mean.plus(rows.channels, DType::F32));
@@ -58,12 +61,14 @@ struct BatchNorm {
     eps: f64,
     relu: bool,
     statistics: Arc<OnceLock<Tensor>>,
+    /// Where the batch is that of several ranks.
+    together: Option<Together>,
 }
 
 impl BatchNorm {
     fn norm(&self, dims: &[usize]) -> Norm {
         let rows = Rows::of(dims);
-        Norm { op: NAME, rows, groups: rows.channels, eps: self.eps, relu: self.relu }
+        Norm { op: NAME, rows, groups: rows.channels, eps: self.eps, relu: self.relu, together: self.together.clone() }
     }
 }
 
@@ -112,14 +117,16 @@ impl CustomOp3 for BatchNorm {
 /// A normalisation. Batch norm is that of one image whose groups are single channels.
 pub(crate) struct Norm {
     op: &'static str,
-    rows: Rows,
+    pub(super) rows: Rows,
     groups: usize,
-    eps: f64,
+    pub(super) eps: f64,
     relu: bool,
+    /// Where the rows are a share of those that the statistics are over.
+    together: Option<Together>,
 }
 
 /// Rows of the statistics, each with a value an image and channel: mean, variance, inverse deviation, scale, shift.
-const STATISTICS: usize = 5;
+pub(super) const STATISTICS: usize = 5;
 const SCALE: usize = 3;
 const SHIFT: usize = 4;
 
@@ -127,7 +134,7 @@ impl Norm {
     /// Of the `groups` of each image of `[N, H, W, C]`.
     pub(crate) fn of_groups(op: &'static str, dims: [usize; 4], groups: usize, eps: f64, relu: bool) -> Self {
         let [images, height, width, channels] = dims;
-        Self { op, rows: Rows { images, rows: height * width, channels }, groups, eps, relu }
+        Self { op, rows: Rows { images, rows: height * width, channels }, groups, eps, relu, together: None }
     }
 
     /// Values of one row of the statistics.
@@ -166,6 +173,9 @@ impl Norm {
         let partials = gpu.fresh((2 * grid[0] + 1) * self.parameters(), DType::F32)?;
         let launch = gpu.kernel_of("norm_moments", dtype)?.at(x).at(partials.address);
         launch.long(rows).int(channels)?.grid(grid, THREADS, 0)?;
+        if let Some(together) = &self.together {
+            return self.statistics_of_ranks(gpu, together, (partials.address, grid[0]), [gamma, beta]);
+        }
         let statistics = gpu.fresh((STATISTICS, self.parameters()), DType::F32)?;
         let launch = gpu.kernel("norm_statistics")?.at(partials.address).at(gamma).at(beta).at(statistics.address);
         let launch = launch.long(rows).int(channels)?.int(grid[0])?.float(self.eps as f32);
@@ -195,6 +205,9 @@ impl Norm {
         let partials = gpu.fresh((2, self.parameters(), grid[0]), DType::F32)?;
         let launch = gpu.kernel_of("norm_sums", dtype)?.at(x).at(dy).at(statistics).at(partials.address);
         launch.long(rows).int(channels)?.int(self.relu.into())?.grid(grid, THREADS, 0)?;
+        if let Some(together) = &self.together {
+            return self.slopes_of_ranks(gpu, together, (partials.address, grid[0]), statistics);
+        }
         let each = gpu.fresh((2, self.parameters()), DType::F32)?;
         let slopes = gpu.fresh((2, self.parameters()), DType::F32)?;
         let launch = gpu.kernel("norm_slopes")?.at(partials.address).at(statistics).at(each.address).at(slopes.address);

@@ -1,9 +1,10 @@
-//! Grids of the kernels that keep a thread at its channels and let it go down the rows (`kernels/rows.cuh`).
+//! Grids of the kernels that keep a thread at its channels and let it go down the rows (`kernels/rows.cuh`). Arithmetic
+//! alone: `tests/cuda_ops.rs` has this file as a module of its own.
 
 use candle_core::DType;
 
-use super::launch::THREADS;
-
+/// Threads of a block where a kernel does not say otherwise.
+pub(crate) const THREADS: usize = 256;
 /// Packs of channels that a block takes at a time; `SLICE` of the kernels.
 const SLICE: usize = 64;
 /// Rows that a thread goes over at least, where there are so many.
@@ -46,21 +47,5 @@ impl Rows {
         let (slices, lines) = (packs.div_ceil(SLICE), THREADS / packs.clamp(1, SLICE));
         let most = (most / (slices * self.images).max(1)).max(1);
         [self.rows.div_ceil(lines * ROWS).clamp(1, most), slices.max(1), self.images]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn grids_cover_slices_and_stay_bounded() {
-        let grid = |images, rows, channels, dtype| Rows { images, rows, channels }.summing(dtype);
-        assert_eq!(grid(1, 1, 1, DType::F32), [1, 1, 1]);
-        assert_eq!(grid(1, 1 << 21, 64, DType::BF16), [1024, 1, 1]);
-        assert_eq!(grid(1, 8192, 512, DType::BF16), [256, 1, 1]);
-        assert_eq!(grid(1, 100, 513, DType::F32), [4, 9, 1]);
-        assert_eq!(grid(32, 1 << 16, 64, DType::F32), [32, 1, 32]);
-        assert_eq!(Rows::of(&[2, 3, 5, 7]).rows, 30);
     }
 }

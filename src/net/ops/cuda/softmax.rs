@@ -52,7 +52,10 @@ pub(crate) fn softmax(op: &'static str, x: &CudaStorage, layout: &Layout) -> Res
 
 /// Adds the pixels of a batch to `counts: [K, K]` (u32, truth by prediction): the prediction is the class of the highest logit,
 /// the first of equals; pixels without a label are left out.
-pub(crate) fn count_confusion(logits: &Tensor, labels: &Tensor, counts: &Tensor) -> Result<()> {
+///
+/// # Errors
+/// When the logits are not on a GPU, or the shapes or types do not fit.
+pub fn count_confusion(logits: &Tensor, labels: &Tensor, counts: &Tensor) -> Result<()> {
     const NAME: &str = "confusion";
     let (logits, labels) = (logits.contiguous()?, labels.contiguous()?);
     let (gpu, size) = (gpu_of(NAME, &logits)?, Logits::new(NAME, logits.dims())?);

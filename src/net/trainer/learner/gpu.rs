@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor, TensorId, Var};
 
+use super::passes::Forward;
 use super::{Learner, Lesson, Step};
 use crate::net::checkpoint::Progress;
+use crate::net::collective::Team;
+use crate::net::config::TrainConfig;
 use crate::net::ops::cuda::optimizer::{GpuOptimizer, State, Update, add_share};
 use crate::net::ops::{DeviceError, Gpu, GradientsOf};
 use crate::net::optim::{Moments, OptimizerConfig};
@@ -27,24 +30,35 @@ pub(super) struct GpuLearner {
     /// Parts that a batch is computed in; more than one only where memory is short and the batch may be split.
     parts: usize,
     may_split: bool,
+    team: Option<Team>,
 }
 
 impl GpuLearner {
-    /// For the parameters of `network`, which live on `gpu`.
+    /// For the parameters of `network`, which live on `gpu`, alone or as one of a team.
     ///
     /// # Errors
     /// No memory for the moments.
     pub(super) fn new(
         network: &dyn Segmenter,
         gpu: &Arc<Gpu>,
-        config: OptimizerConfig,
-        clip: Option<f64>,
-        may_split: bool,
+        config: &TrainConfig,
+        team: Option<Team>,
     ) -> Result<Self> {
         let vars: Vec<Var> = network.parameters().iter().map(|(_, var)| var.clone()).collect();
         let sizes = vars.iter().map(|var| var.elem_count()).collect();
-        let optimizer = GpuOptimizer::new(vars, gpu, both_moments(config))?;
-        Ok(Self { gpu: Arc::clone(gpu), optimizer, config, clip, sizes, steps: 0, parts: 1, may_split })
+        let optimizer = GpuOptimizer::new(vars, gpu, both_moments(config.optimizer))?;
+        Ok(Self {
+            gpu: Arc::clone(gpu),
+            optimizer,
+            config: config.optimizer,
+            clip: config.clip,
+            sizes,
+            steps: 0,
+            parts: 1,
+            // Ranks that cut their shares differently would no longer do the same thing.
+            may_split: config.batch.may_split() && team.is_none(),
+            team,
+        })
     }
 
     fn try_step(&mut self, lesson: &Lesson<'_>, step: &Step) -> Result<()> {
@@ -53,8 +67,9 @@ impl GpuLearner {
             OptimizerConfig::Sgd(config) => Update::Sgd(config.factors(step.lr)),
         };
         if self.parts == 1 {
-            let (loss, gradients) = compute(lesson, &lesson.bands, &lesson.labels)?;
-            let loss = (&loss, lesson.labelled);
+            let forward = Forward::new(lesson, self.team.as_ref())?;
+            let loss = forward.loss.clone();
+            let (loss, gradients) = ((&loss, lesson.labelled), forward.backward()?);
             return Ok(self.optimizer.step(&gradients, loss, self.clip, step.number, update)?);
         }
         let sums = self.sums(lesson)?;

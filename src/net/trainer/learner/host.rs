@@ -1,7 +1,9 @@
 //! Learning on the CPU, where every number is at hand.
 
+use super::passes::Forward;
 use super::{Learner, Lesson, Step};
 use crate::net::checkpoint::Progress;
+use crate::net::collective::Team;
 use crate::net::optim::{AdamW, Moments, Optimizer, OptimizerConfig, Sgd, clip_factor, global_norm};
 use crate::net::segmenter::Segmenter;
 use crate::net::{NetError, Result};
@@ -10,30 +12,30 @@ use crate::net::{NetError, Result};
 pub(super) struct HostLearner {
     optimizer: Box<dyn Optimizer>,
     clip: Option<f64>,
+    team: Option<Team>,
 }
 
 impl HostLearner {
-    /// For the parameters of `network`.
-    pub(super) fn new(network: &dyn Segmenter, config: OptimizerConfig, clip: Option<f64>) -> Self {
+    /// For the parameters of `network`, alone or as one of a team.
+    pub(super) fn new(network: &dyn Segmenter, config: OptimizerConfig, clip: Option<f64>, team: Option<Team>) -> Self {
         let vars = network.parameters().iter().map(|(_, var)| var.clone());
         let optimizer: Box<dyn Optimizer> = match config {
             OptimizerConfig::AdamW(config) => Box::new(AdamW::of(vars, config)),
             OptimizerConfig::Sgd(config) => Box::new(Sgd::of(vars, config)),
         };
-        Self { optimizer, clip }
+        Self { optimizer, clip, team }
     }
 }
 
 impl Learner for HostLearner {
     fn step(&mut self, lesson: &Lesson<'_>, step: &Step, progress: &mut Progress) -> Result<Option<f32>> {
         let (epoch, number) = (step.epoch_of(step.number), step.number);
-        let recorded = lesson.network.record(&lesson.bands)?;
-        let (loss, gradient) = lesson.loss.with_gradient(recorded.output(), &lesson.labels)?;
-        let loss = loss.to_scalar::<f32>()?;
+        let forward = Forward::new(lesson, self.team.as_ref())?;
+        let loss = forward.loss.to_scalar::<f32>()?;
         if !loss.is_finite() {
             return Err(NetError::Diverged { epoch, step: number, loss });
         }
-        let gradients = recorded.backward(&gradient)?;
+        let gradients = forward.backward()?;
         let norm = global_norm(&gradients, lesson.network.parameters().iter().map(|(_, var)| var))?;
         if !norm.is_finite() {
             return Err(NetError::GradientDiverged { epoch, step: number, norm });

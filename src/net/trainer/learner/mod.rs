@@ -3,6 +3,7 @@
 #[cfg(feature = "cuda")]
 mod gpu;
 mod host;
+mod passes;
 
 use candle_core::Tensor;
 
@@ -11,6 +12,7 @@ use self::gpu::GpuLearner;
 use self::host::HostLearner;
 use crate::net::Result;
 use crate::net::checkpoint::Progress;
+use crate::net::collective::Team;
 use crate::net::config::TrainConfig;
 use crate::net::device::Compute;
 use crate::net::loss::Criterion;
@@ -86,16 +88,18 @@ pub(super) trait Learner {
     fn restore(&mut self, moments: Vec<Moments>, steps: u64) -> Result<()>;
 }
 
-/// The learner of a network, where it computes.
+/// The learner of a network, where it computes, alone or as one of a team.
 ///
 /// # Errors
 /// A GPU without memory for it.
-pub(super) fn learner(config: &TrainConfig, compute: &Compute, network: &dyn Segmenter) -> Result<Box<dyn Learner>> {
+pub(super) fn learner(
+    config: &TrainConfig,
+    (compute, team): (&Compute, Option<&Team>),
+    network: &dyn Segmenter,
+) -> Result<Box<dyn Learner>> {
     Ok(match compute {
-        Compute::Cpu => Box::new(HostLearner::new(network, config.optimizer, config.clip)),
+        Compute::Cpu => Box::new(HostLearner::new(network, config.optimizer, config.clip, team.cloned())),
         #[cfg(feature = "cuda")]
-        Compute::Gpu { gpu, .. } => {
-            Box::new(GpuLearner::new(network, gpu.shared(), config.optimizer, config.clip, config.batch.may_split())?)
-        }
+        Compute::Gpu { gpu, .. } => Box::new(GpuLearner::new(network, gpu.shared(), config, team.cloned())?),
     })
 }

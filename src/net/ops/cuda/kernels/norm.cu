@@ -127,6 +127,46 @@ __device__ inline void join_block(double& count, double& mean, double& squares) 
     count = counts[0], mean = means[0], squares = sums[0];
 }
 
+// Moments of the `per_group` channels from number `first` on, of which there are `all` in all images, from those of `blocks`
+// blocks; every thread gets them.
+struct Joined {
+    double count, mean, squares;
+};
+
+__device__ inline Joined join_partials(const float* partials, Index all, Index first, int per_group, Index rows, int blocks) {
+    const float* means = partials + first * blocks;
+    const float* squares_around = means + all * blocks;
+    // Relative to the group's first channel.
+    const float* pivots = partials + 2 * all * blocks + first;
+    const double pivot = pivots[0];
+    Joined joined = {};
+    for (Index item = threadIdx.x; item < (Index)per_group * blocks; item += THREADS) {
+        int block;
+        const Index channel = divide(item, blocks, block);
+        const Range range = share(rows, blocks, block);
+        const double more = (double)(range.end - range.first);
+        if (more == 0.0) continue;
+        const double total = joined.count + more, delta = means[item] + (pivots[channel] - pivot) - joined.mean;
+        joined.mean += delta * (more / total);
+        joined.squares += squares_around[item] + delta * delta * (joined.count * (more / total));
+        joined.count = total;
+    }
+    join_block(joined.count, joined.mean, joined.squares);
+    joined.mean += pivot;
+    return joined;
+}
+
+// Writes the five values of a channel to every `all`-th place from `at` on.
+__device__ inline void write_statistics(float* at, Index all, double mean, double variance, float eps, float gamma, float beta) {
+    const float inverse = (float)(1.0 / sqrt(variance + (double)eps));
+    const float scale = inverse * gamma;
+    at[0] = (float)mean;
+    at[all] = (float)variance;
+    at[2 * all] = inverse;
+    at[3 * all] = scale;
+    at[4 * all] = (float)(beta - (double)scale * mean);
+}
+
 // Statistics from the moments of `blocks` blocks. A grid of (groups, images).
 extern "C" __global__ void norm_statistics(
     const float* __restrict__ partials,
@@ -140,35 +180,49 @@ extern "C" __global__ void norm_statistics(
 ) {
     const int images = gridDim.y, per_group = channels / gridDim.x;
     const Index all = (Index)images * channels, first = (Index)blockIdx.y * channels + blockIdx.x * per_group;
-    const float* means = partials + first * blocks;
-    const float* squares_around = means + all * blocks;
-    // Relative to the group's first channel.
-    const float* pivots = partials + 2 * all * blocks + first;
-    const double pivot = pivots[0];
-    double count = 0.0, mean = 0.0, squares = 0.0;
-    for (Index item = threadIdx.x; item < (Index)per_group * blocks; item += THREADS) {
-        int block;
-        const Index channel = divide(item, blocks, block);
-        const Range range = share(rows, blocks, block);
-        const double more = (double)(range.end - range.first);
-        if (more == 0.0) continue;
-        const double total = count + more, delta = means[item] + (pivots[channel] - pivot) - mean;
-        mean += delta * (more / total);
-        squares += squares_around[item] + delta * delta * (count * (more / total));
-        count = total;
-    }
-    join_block(count, mean, squares);
-    mean += pivot;
-    const double variance = squares / count;
-    const float inverse = (float)(1.0 / sqrt(variance + (double)eps));
+    const Joined joined = join_partials(partials, all, first, per_group, rows, blocks);
+    const double variance = joined.squares / joined.count;
     for (int c = threadIdx.x; c < per_group; c += THREADS) {
-        const float scale = inverse * gamma[blockIdx.x * per_group + c];
-        float* at = statistics + first + c;
-        at[0] = (float)mean;
-        at[all] = (float)variance;
-        at[2 * all] = inverse;
-        at[3 * all] = scale;
-        at[4 * all] = (float)(beta[blockIdx.x * per_group + c] - (double)scale * mean);
+        const int channel = blockIdx.x * per_group + c;
+        write_statistics(statistics + first + c, all, joined.mean, variance, eps, gamma[channel], beta[channel]);
+    }
+}
+
+// Where a batch is that of several ranks: this rank's part of it. `moments`: a row of the channels' means, a row of the squares
+// around them. A grid of channels.
+extern "C" __global__ void norm_rank_moments(
+    const float* __restrict__ partials, double* __restrict__ moments, Index rows, int channels, int blocks
+) {
+    const Joined joined = join_partials(partials, channels, blockIdx.x, 1, rows, blocks);
+    if (threadIdx.x != 0) return;
+    moments[blockIdx.x] = joined.mean;
+    moments[channels + blockIdx.x] = joined.squares;
+}
+
+// Statistics of the whole batch of `patches` patches, from the moments of `ranks` ranks, joined in their order. The first ranks
+// have a patch more where they cannot all have as many.
+extern "C" __global__ void norm_statistics_of_ranks(
+    const double* __restrict__ moments,
+    const float* __restrict__ gamma,
+    const float* __restrict__ beta,
+    float* __restrict__ statistics,
+    Index rows_per_patch,
+    int patches,
+    int ranks,
+    int channels,
+    float eps
+) {
+    for (Index c = grid_thread(); c < channels; c += grid_threads()) {
+        double count = 0.0, mean = 0.0, squares = 0.0;
+        for (int rank = 0; rank < ranks; ++rank) {
+            const double* of_rank = moments + (Index)rank * 2 * channels;
+            const double more = (double)rows_per_patch * (patches / ranks + (rank < patches % ranks ? 1 : 0));
+            const double total = count + more, delta = of_rank[c] - mean;
+            mean += delta * (more / total);
+            squares += of_rank[channels + c] + delta * delta * (count * (more / total));
+            count = total;
+        }
+        write_statistics(statistics + c, channels, mean, squares / count, eps, gamma[c], beta[c]);
     }
 }
 

@@ -156,6 +156,42 @@ extern "C" __global__ void norm_slopes(
     }
 }
 
+// Where a batch is that of several ranks: this rank's part of it, from the partial sums. `gradients` as above; `sums`: a row of
+// the channels' sums of `dy`, a row of those of `dy * (x - mean)`. A grid of channels.
+extern "C" __global__ void norm_rank_sums(
+    const float* __restrict__ partials,
+    const float* __restrict__ statistics,
+    float* __restrict__ gradients,
+    double* __restrict__ sums,
+    int channels,
+    int blocks
+) {
+    const Index at = blockIdx.x;
+    double sum = 0.0, dot = 0.0;
+    for (int b = threadIdx.x; b < blocks; b += THREADS) {
+        sum += partials[at * blocks + b];
+        dot += partials[((Index)channels + at) * blocks + b];
+    }
+    sum = block_sum(sum);
+    dot = block_sum(dot);
+    if (threadIdx.x != 0) return;
+    gradients[at] = (float)(dot * statistics[2 * (Index)channels + at]);
+    gradients[channels + at] = (float)sum;
+    sums[at] = sum;
+    sums[channels + at] = dot;
+}
+
+// `slopes` as above, from the sums over all `rows` of all ranks.
+extern "C" __global__ void norm_slopes_of_ranks(
+    const double* __restrict__ sums, const float* __restrict__ statistics, float* __restrict__ slopes, Index rows, int channels
+) {
+    for (Index c = grid_thread(); c < channels; c += grid_threads()) {
+        const double inverse = statistics[2 * (Index)channels + c], scale = statistics[3 * (Index)channels + c];
+        slopes[c] = (float)(-scale * sums[channels + c] / (double)rows * inverse * inverse);
+        slopes[channels + c] = (float)(-scale * sums[c] / (double)rows);
+    }
+}
+
 // Adds up what the images add to the gradients of gamma and beta: `each` has two rows of a value an image and channel,
 // `sums` two rows of a value a channel.
 extern "C" __global__ void norm_over_images(const float* __restrict__ each, float* __restrict__ sums, int images, int channels) {
