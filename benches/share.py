@@ -6,10 +6,10 @@
 
 The two alternate; the ratio is that of the medians. Needs numpy, a release build of both programs, and 4 GB of disk.
 """
-import argparse, os, pathlib, shutil, socket, statistics, subprocess, tempfile, time
+import argparse, os, pathlib, resource, shutil, socket, statistics, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BUILT = ROOT / "target/release"
+BUILT = ROOT / "target" / os.environ.get("PROFILE", "release")
 
 MAKE = """
 import numpy as np, os, sys
@@ -30,16 +30,18 @@ else:
 def pipeline(large, small):
     text = "name: share\nstages:\n"
     for n in range(large):
-        text += f"  large{n}: {{ uses: shell, outputs: {{ o: o }}, with: {{ run: 'python3 {{make}} large {n + 1} o' }} }}\n"
+        text += f"  large{n}: {{ uses: shell, outputs: {{ o: o }}, with: {{ run: '{{python}} {{make}} large {n + 1} o' }} }}\n"
     for n in range(small // 100):
-        text += f"  small{n}: {{ uses: shell, outputs: {{ o: o }}, with: {{ run: 'python3 {{make}} small {80 + n} o' }} }}\n"
+        text += f"  small{n}: {{ uses: shell, outputs: {{ o: o }}, with: {{ run: '{{python}} {{make}} small {80 + n} o' }} }}\n"
     return text
 
 
 def timed(command, env):
-    begun = time.monotonic()
+    """Wall-clock seconds, and the processor's: a busy machine changes the former."""
+    used = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+    begun, before = time.monotonic(), used()
     subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    return time.monotonic() - begun
+    return time.monotonic() - begun, used() - before
 
 
 def main():
@@ -59,7 +61,7 @@ def measure(folder, args):
     (project / "pipelines").mkdir(parents=True)
     make = folder / "make.py"
     make.write_text(MAKE)
-    (project / "pipelines/share.yaml").write_text(pipeline(args.large, args.small).replace("{make}", str(make)))
+    (project / "pipelines/share.yaml").write_text(pipeline(args.large, args.small).replace("{make}", str(make)).replace("{python}", sys.executable))
     env = dict(os.environ, S2PIPE_CONFIG="", S2PIPE_REMOTE="")
     subprocess.run([BUILT / "s2pipe", "run", "-q", "-j", "2"], cwd=project, check=True, env=env)
     store = project / "cache/.s2pipe/store/files"
@@ -107,9 +109,11 @@ def rounds(folder, project, store, bucket, url, env, count):
         shutil.rmtree(fresh)
     print(f"in the remote {stored / 1e6:.0f} MB; load {os.getloadavg()[0]:.1f}")
     for name, all_ in times.items():
-        print(f"{name:10} median {statistics.median(all_):6.2f} s  {' '.join(f'{t:.2f}' for t in all_)}")
+        wall, cpu = (statistics.median(t[i] for t in all_) for i in (0, 1))
+        print(f"{name:10} median {wall:6.2f} s, of processors {cpu:6.2f} s  {' '.join(f'{t[0]:.2f}' for t in all_)}")
     for ours, floor in (("push", "copy there"), ("fetch", "copy back")):
-        print(f"{ours} / {floor}: {statistics.median(times[ours]) / statistics.median(times[floor]):.2f}")
+        ratio = [statistics.median(t[i] for t in times[ours]) / statistics.median(t[i] for t in times[floor]) for i in (0, 1)]
+        print(f"{ours} / {floor}: {ratio[0]:.2f}, of processors {ratio[1]:.2f}")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ use super::fetch::FetchError;
 use super::names;
 use super::shared::SharedCache;
 use super::upload::UploadError;
-use crate::engine::{Cache, CacheError, Cancel, Digest, Key, Parcel};
+use crate::engine::{Cache, CacheError, Cancel, Digest, Key, Parcel, StoredFile};
 
+/// Files up to this size are put there without asking whether they are: the answer takes as long as the file.
+const SMALL: u64 = 64 << 10;
 /// Files of one result on their way at a time.
 const SIDE_BY_SIDE: usize = 8;
 
@@ -74,7 +76,7 @@ impl SharedCache {
         }
         let bytes = AtomicU64::new(0);
         let files = parcel.files(cache).unwrap_or_default();
-        each(files, SIDE_BY_SIDE, |file| self.send_file(file.digest, cache, cancel, anew, &bytes))?;
+        each(files, SIDE_BY_SIDE, |file| self.send_file(file, cache, cancel, anew, &bytes))?;
         for digest in parcel.trees() {
             self.send_tree(digest, cache, anew, &bytes)?;
         }
@@ -96,7 +98,7 @@ impl SharedCache {
     /// Puts a file there where it is not.
     fn send_file(
         &self,
-        digest: Digest,
+        file: StoredFile,
         cache: &Cache,
         cancel: &Cancel,
         anew: bool,
@@ -105,9 +107,10 @@ impl SharedCache {
         if cancel.is_cancelled() {
             return Err(Fault::Cancelled.into());
         }
-        let name = names::file(digest);
+        let (name, digest) = (names::file(file.digest), file.digest);
+        let large = file.bytes.is_none_or(|bytes| bytes > SMALL);
         // The smallest frame there is has more bytes than none.
-        if !anew && self.bucket.size(&name)?.is_some_and(|size| size > 0) {
+        if large && !anew && self.bucket.size(&name)?.is_some_and(|size| size > 0) {
             return Ok(());
         }
         let _transfer = self.bucket.transfer();
