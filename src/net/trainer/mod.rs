@@ -110,20 +110,18 @@ pub fn train_together(
     source: &dyn PatchSource,
     hooks: &TrainHooks<'_>,
 ) -> Result<Trained> {
-    let train = || {
-        let (model, loss) = begin(compute, config, model, source)?;
+    let trained = begin(compute, config, model, source).and_then(|(model, loss)| {
         let history = Session::new(config, (compute, team), (&model, loss.as_ref()), source, hooks)?.run()?;
         Ok((model, history))
-    };
-    let trained: Result<(Model, History)> = train();
-    let (model, history) = trained.map_err(|error| match team {
-        None => error,
-        Some(team) => {
+    });
+    let (model, history) = match (trained, team) {
+        (Err(error), Some(team)) => {
             let error = team.explain(error);
             team.give_up(&error);
-            error
+            return Err(error);
         }
-    })?;
+        (trained, _) => trained?,
+    };
     let cut_short = history.ended == Ended::Deadline;
     let model = if matches!(compute, Compute::Cpu) { model } else { model.on(&Device::Cpu)? };
     Ok(Trained { model, best_epoch: history.best_epoch, history, cut_short })
