@@ -7,11 +7,15 @@ mod slurm;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use project::read;
 use rustix::process::Signal;
 use slurm::{Afar, GATE, shell, until};
+
+/// One test at a time has the controller.
+static CONTROLLER: Mutex<()> = Mutex::new(());
 
 /// A stage `wait` that waits for the test, and `after` that reads it.
 fn gated() -> Afar {
@@ -35,6 +39,7 @@ fn it_comes_back_with_all_that_it_knew() {
     if !slurm::is_here() {
         return;
     }
+    let _alone = CONTROLLER.lock();
     let project = gated();
     let run = project.start_afar(&[]);
     let job = project.running("wait");
@@ -53,6 +58,7 @@ fn it_comes_back_without_what_came_last() {
     if !slurm::is_here() {
         return;
     }
+    let _alone = CONTROLLER.lock();
     let project = gated();
     let run = project.start_afar(&["--until", "wait"]);
     state_is_saved(&project.running("wait"));

@@ -213,7 +213,8 @@ impl<'a> Scheduler<'a> {
         let mut job = self.survey.job_awaiting(id, &self.afar.tickets)?;
         let ticket = self.ticket(id)?;
         (job.device, job.gpu_memory) = (self.around.options.device, self.around.options.gpu_memory);
-        job.ticket = (!self.readers[id].is_empty()).then_some(ticket);
+        // Also where this run has no readers for it: a later one may follow it, and have some.
+        job.ticket = Some(ticket);
         let stage = &self.survey.graph.stages[node.stage].name;
         let seconds = self.survey.newest.task(stage, &node.plan.name).map(|task| task.seconds);
         Some(Errand { ticket, job, all_cores: node.plan.cores == Cores::All, seconds })
