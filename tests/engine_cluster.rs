@@ -106,8 +106,7 @@ impl Fickle {
         }
         inside.news.push((ticket, News::Queued { job: "7_0".into() }));
         let (cancel, logs) = (Cancel::default(), self.cache.runs_dir());
-        let env =
-            TaskEnv { cache: &self.cache, registry: &self.registry, cancel: &cancel, watch: &Deaf, logs: &logs };
+        let env = TaskEnv { cache: &self.cache, registry: &self.registry, cancel: &cancel, watch: &Deaf, logs: &logs };
         let news = match run_task(&errand.job, &env) {
             Ok(TaskDone { key, ran, .. }) => {
                 inside.done.insert(ticket);

@@ -110,9 +110,9 @@ fn a_training_that_is_queued_again() {
         return;
     }
     let project = Afar(Project::fresh());
-    project.edit("epochs: 6", "epochs: 12");
+    project.edit("epochs: 6", "epochs: 8");
     project.run(&["--until", "train", "--cache", "undisturbed"]).ok();
-    project.run_afar(&["--until", "patches"]).ok();
+    project.run(&["--until", "patches"]).ok();
     let mut run = project.start_afar(&["--until", "train"]);
     // It stands still until it is asked to stop, so that it does not end before.
     run.wait_until("training began", |_| project.told().contains("\"is\":\"step\""));
