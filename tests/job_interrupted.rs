@@ -120,3 +120,22 @@ fn interrupted_training_leaves_a_checkpoint_and_goes_on() {
         ends_well(&project);
     }
 }
+
+/// As on a network file system, where two runs may do the same at the same time: whatever becomes of one of them, the
+/// other one's results are right and whole.
+#[test]
+fn one_of_two_runs_without_locks_is_killed() {
+    let project = project();
+    let start = || {
+        project.start_with(&[], |command| {
+            command.env("S2PIPE_LOCKS", "off");
+        })
+    };
+    let (mut first, second) = (start(), start());
+    first.wait_for_stage("train");
+    assert_eq!(first.signal(Signal::KILL), None);
+    assert_eq!(second.wait(), Some(0));
+    assert_eq!(project.artefacts(), *undisturbed());
+    project.s2pipe(&["cache", "verify"]).ok();
+    assert!(project.run(&[]).ok().tasks().is_empty());
+}

@@ -1,4 +1,4 @@
-//! What goes wrong on a cluster: jobs that fail, are killed, cancelled, queued again or refused, and a controller that dies.
+//! What goes wrong on a cluster: jobs that fail, are killed, cancelled, queued again or refused.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
@@ -61,7 +61,7 @@ fn a_job_that_somebody_cancels() {
     let run = project.start_afar(&[]);
     let element = project.running("wait");
     slurm::slurm("scancel", &[&element]);
-    assert_eq!(run.wait(), Some(1));
+    project.ends(run, 1);
     project.said(&[&format!("wait: job {element} on node1 was cancelled"), "after: skipped"]);
     ends_well(&project);
 }
@@ -76,7 +76,7 @@ fn a_job_whose_process_is_killed() {
     let element = project.running("wait");
     until("it runs", || !project.processes().is_empty());
     project.signal_processes(Signal::KILL);
-    assert_eq!(run.wait(), Some(1));
+    project.ends(run, 1);
     project.said(&[&format!("wait: job {element} on node1 was killed by signal 9"), "after: skipped"]);
     ends_well(&project);
 }
@@ -110,9 +110,9 @@ fn a_training_that_is_queued_again() {
         return;
     }
     let project = Afar(Project::fresh());
-    project.edit("epochs: 6", "epochs: 12");
+    project.edit("epochs: 6", "epochs: 8");
     project.run(&["--until", "train", "--cache", "undisturbed"]).ok();
-    project.run_afar(&["--until", "patches"]).ok();
+    project.run(&["--until", "patches"]).ok();
     let mut run = project.start_afar(&["--until", "train"]);
     // It stands still until it is asked to stop, so that it does not end before.
     run.wait_until("training began", |_| project.told().contains("\"is\":\"step\""));
@@ -126,7 +126,7 @@ fn a_training_that_is_queued_again() {
     };
     run.wait_until("it went on", |_| steps().is_some());
     assert!(steps().unwrap() > 1, "it began anew");
-    assert_eq!(run.wait(), Some(0));
+    project.ends(run, 0);
     assert_eq!(project.artefacts(), project.artefacts_in("undisturbed"));
     assert!(project::checkpoints(project.root()).is_empty());
 }
@@ -146,21 +146,6 @@ fn a_partition_that_there_is_not() {
     assert!(ran.stderr.contains("after: skipped"), "{}", ran.stderr);
     assert!(project.jobs().is_empty());
     ends_well(&project);
-}
-
-#[test]
-fn the_controller_is_killed_and_comes_back() {
-    if !slurm::is_here() {
-        return;
-    }
-    let project = gated();
-    let run = project.start_afar(&[]);
-    project.running("wait");
-    slurm::cluster("restart-controller");
-    project.let_go();
-    assert_eq!(run.wait(), Some(0));
-    assert_eq!(read(&project, "after/o"), "done\n");
-    assert_eq!(project.stages_submitted(), ["wait", "after"]);
 }
 
 /// Takes more than a minute, since Slurm counts in minutes.

@@ -38,7 +38,7 @@ fn follows(project: &Afar) {
     let jobs = project.jobs();
     let run = project.start_afar(&[]);
     project.let_go();
-    assert_eq!(run.wait(), Some(0));
+    project.ends(run, 0);
     assert_eq!(read(project, "third/o"), "1\n2\n3\n");
     assert_eq!(project.jobs(), jobs, "nothing is submitted twice");
     project.nothing_is_left();
@@ -139,7 +139,7 @@ fn an_interrupted_run_cancels_no_jobs_but_its_own() {
     assert_eq!(mine.signal(Signal::INT), Some(130));
     until("one is left", || project.queue().len() == 1);
     project.let_go();
-    assert_eq!(run.wait(), Some(0));
+    project.ends(run, 0);
 }
 
 /// A job that is run twice at a time, as it may come about where Slurm is asked twice, does no harm.
@@ -164,7 +164,7 @@ fn a_pack_that_is_run_by_hand_beside_its_job() {
         until("it told that it is there", || report.exists());
         project.let_go();
         assert!(by_hand.wait().unwrap().success());
-        assert_eq!(run.wait(), Some(0));
+        project.ends(run, 0);
         assert_eq!(read(&project, "third/o"), "1\n2\n3\n");
         finish(command(project.root(), &["cache", "verify"])).ok();
         assert!(project.run(&[]).ok().tasks().is_empty());

@@ -119,7 +119,7 @@ fn what_was_never_run_waits_in_the_queue_for_what_it_reads() {
         names == ["landcover.second", "landcover.third", "landcover.last"]
     });
     project.let_go();
-    assert_eq!(run.wait(), Some(0));
+    project.ends(run, 0);
     assert_eq!(read(&project, "third/o"), "1\n2\n3\n");
     assert_eq!(project.stages_submitted(), ["first", "second", "third", "last"]);
 }
@@ -161,7 +161,7 @@ fn jobs_hold_what_their_stages_ask_for() {
     let run = project.start_afar(&[]);
     until("both run", || project.queue().iter().filter(|line| line.state == "RUNNING").count() == 2);
     project.let_go();
-    assert_eq!(run.wait(), Some(0));
+    project.ends(run, 0);
     let mut held = [read(&project, "look/N=1/o"), read(&project, "look/N=2/o")];
     held.sort();
     assert_eq!(held, ["2 0\n", "2 1\n"], "each its own GPU");

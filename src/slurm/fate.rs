@@ -1,7 +1,12 @@
 //! What became of an element that is no longer in the queue and has not told.
 
+use super::batch::of_comment;
 use super::client::Client;
 use super::error::SlurmError;
+
+/// States of jobs to which more is to happen.
+const ALIVE: [&str; 8] =
+    ["PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "RESIZING", "STAGE_OUT"];
 
 /// How an element ended, as far as it can be found out.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -11,24 +16,37 @@ pub(super) struct Fate {
     /// Exit code and signal.
     exit: Option<(i32, i32)>,
     node: String,
+    /// Why it did not run; empty where nobody knows.
+    reason: String,
 }
 
-/// Asks the controller, and accounting where the controller has forgotten.
+/// Asks the controller, and accounting where the controller has forgotten. `batch`: the id of the job's batch.
 ///
 /// # Errors
 /// When the controller does not answer: it may know later.
-pub(super) fn fate(client: &Client, job: &str, element: usize) -> Result<Fate, SlurmError> {
-    let asked = client.element(job, element)?.map(|text| of_controller(&text));
+pub(super) fn fate(client: &Client, batch: &str, job: &str, element: usize) -> Result<Fate, SlurmError> {
+    let asked = client.element(job, element)?.filter(|text| may_be_of(text, batch)).map(|text| of_controller(&text));
     Ok(asked.or_else(|| client.accounted(job, element).map(|line| of_accounting(&line))).unwrap_or_default())
+}
+
+/// A controller that lost its memory may give the number of a job to another one.
+fn may_be_of(text: &str, batch: &str) -> bool {
+    of_comment(&word(text, "Comment")).is_none_or(|id| id == batch)
 }
 
 /// `JobState=FAILED ExitCode=0:9 NodeList=c1-2 …`
 fn of_controller(text: &str) -> Fate {
-    let word = |name: &str| {
-        let found = text.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-        found.filter(|value| *value != "(null)").unwrap_or_default().to_owned()
-    };
-    Fate { state: word("JobState"), exit: exit(&word("ExitCode")), node: word("NodeList") }
+    Fate {
+        state: word(text, "JobState"),
+        exit: exit(&word(text, "ExitCode")),
+        node: word(text, "NodeList"),
+        reason: word(text, "Reason"),
+    }
+}
+
+fn word(text: &str, name: &str) -> String {
+    let found = text.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    found.filter(|value| *value != "(null)").unwrap_or_default().to_owned()
 }
 
 /// `CANCELLED by 1000|0:15|c1-2`
@@ -37,7 +55,7 @@ fn of_accounting(line: &str) -> Fate {
     let state = fields.next().unwrap_or_default().split_whitespace().next().unwrap_or_default();
     let code = fields.next().unwrap_or_default();
     let node = fields.next().filter(|node| *node != "None assigned").unwrap_or_default();
-    Fate { state: state.to_owned(), exit: exit(code), node: node.to_owned() }
+    Fate { state: state.to_owned(), exit: exit(code), node: node.to_owned(), reason: String::new() }
 }
 
 fn exit(text: &str) -> Option<(i32, i32)> {
@@ -46,6 +64,21 @@ fn exit(text: &str) -> Option<(i32, i32)> {
 }
 
 impl Fate {
+    /// Whether it was not to begin, since a job that it waited for did not end well. Accounting does not tell why.
+    pub(super) fn is_in_vain(&self) -> bool {
+        self.state == "CANCELLED" && matches!(self.reason.as_str(), "DependencyNeverSatisfied" | "")
+    }
+
+    /// Whether nobody knows anything of it.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.state.is_empty()
+    }
+
+    /// Whether it waits or runs still.
+    pub(super) fn is_none_yet(&self) -> bool {
+        ALIVE.contains(&self.state.as_str())
+    }
+
     /// What to tell: a sentence and advice. `stopped`: the tasks were asked to stop and did so.
     pub(super) fn words(&self, job: &str, stopped: bool) -> (String, Option<String>) {
         let place = if self.node.is_empty() { format!("job {job}") } else { format!("job {job} on {}", self.node) };
@@ -137,5 +170,11 @@ mod tests {
         assert_eq!(of_accounting("CANCELLED by 1000|0:15|c3").words("7_1", false).0, "job 7_1 on c3 was cancelled");
         assert_eq!(of_accounting("TIMEOUT|0:0|c3").words("7_1", true).0, "job 7_1 on c3 reached its time limit");
         assert!(Fate::default().words("7_1", false).0.contains("does not tell"));
+        let in_vain = |text: &str| of_controller(text).is_in_vain();
+        assert!(in_vain("JobState=CANCELLED Reason=DependencyNeverSatisfied Dependency=(null)"));
+        assert!(!in_vain("JobState=CANCELLED Reason=Dependency Dependency=afterok:6_*(failed)"), "by somebody");
+        let job = "JobId=7 Comment=s2pipe:a JobState=PENDING";
+        assert!(may_be_of(job, "a") && !may_be_of(job, "b") && may_be_of("JobId=7 JobState=PENDING", "b"));
+        assert!(of_controller(job).is_none_yet() && !Fate::default().is_none_yet());
     }
 }

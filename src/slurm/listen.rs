@@ -151,8 +151,8 @@ impl Slurm<'_> {
 
 /// Notes where the elements of a batch are.
 fn place(tracked: &mut Tracked, listed: &[Listed]) {
-    let Some(job) = tracked.job.clone() else { return };
-    let lines: Vec<&Listed> = listed.iter().filter(|line| line.job == job).collect();
+    let lines: Vec<&Listed> =
+        listed.iter().filter(|line| line.is_of(tracked.job.as_deref(), &tracked.file.id)).collect();
     for (number, element) in tracked.elements.iter_mut().enumerate().filter(|(_, e)| !e.open.is_empty()) {
         element.phase = match (lines.iter().find(|line| line.has(number)), &element.phase) {
             (Some(line), _) if line.is_pending() => Phase::Pending,
@@ -190,18 +190,28 @@ fn lost(client: &Client, tracked: &mut Tracked, latency: Duration, news: &mut Ve
         }
         let name = tracked.name(number);
         // A controller that does not answer now is asked again.
-        let Ok(fate) = fate(client, &job, number) else { return };
+        let Ok(fate) = fate(client, &tracked.file.id, &job, number) else { return };
+        if fate.is_none_yet() {
+            // The list of a controller that has just started may be short of it.
+            tracked.elements[number].phase = Phase::Sent;
+            continue;
+        }
         let element = &mut tracked.elements[number];
         let open = std::mem::take(&mut element.open);
         let never_began = element.begun.is_empty() && !batch::report(&tracked.dir, number).exists();
+        let log = Some(batch::printed(&tracked.dir, number)).filter(|log| log.exists());
+        // A controller that lost its memory has lost jobs, too.
+        if never_began && log.is_none() && fate.is_unknown() {
+            news.extend(open.into_iter().map(|ticket| (ticket, News::Returned)));
+            continue;
+        }
         // Taken back, or what it waits for failed, which has been told.
-        if element.withdrawn || (never_began && tracked.file.waits && fate.state == "CANCELLED") {
+        if element.withdrawn || (never_began && tracked.file.waits && fate.is_in_vain()) {
             news.extend(open.into_iter().map(|ticket| (ticket, News::Withdrawn)));
             continue;
         }
         tracked.failed = true;
         let (message, help) = fate.words(&name, element.stopped);
-        let log = Some(batch::printed(&tracked.dir, number)).filter(|log| log.exists());
         let mut blamed: Vec<Ticket> = open.iter().copied().filter(|ticket| element.begun.contains(ticket)).collect();
         if blamed.is_empty() {
             blamed.extend(open.first());

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use super::batch::of_comment;
+
 /// A line of the queue: one element of a job array, or several that wait.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Listed {
@@ -20,6 +22,12 @@ pub(super) struct Listed {
 }
 
 impl Listed {
+    /// Whether it is of this job, which is that of this batch. A controller that lost its memory may give the number to
+    /// another one; a cluster may drop comments.
+    pub(super) fn is_of(&self, job: Option<&str>, batch: &str) -> bool {
+        Some(self.job.as_str()) == job && of_comment(&self.comment).is_none_or(|id| id == batch)
+    }
+
     pub(super) fn has(&self, element: usize) -> bool {
         self.elements.iter().any(|range| range.contains(&element))
     }
@@ -68,6 +76,7 @@ mod tests {
             "1|2-4%2|PENDING|s2pipe:abc|JobArrayTaskLimit|\n1|0|RUNNING|s2pipe:abc|None|c1-2\n7|N/A|RUNNING||None|c3\n";
         let listed = parse_queue(text);
         assert_eq!(listed.len(), 2, "a job that is no array is not ours");
+        assert!(listed[0].is_of(Some("1"), "abc") && !listed[0].is_of(Some("1"), "d") && !listed[0].is_of(None, "abc"));
         assert!(listed[0].is_pending() && listed[0].has(2) && listed[0].has(4) && !listed[0].has(0));
         assert_eq!((listed[1].comment.as_str(), listed[1].node.as_str()), ("s2pipe:abc", "c1-2"));
         assert!(listed[1].has(0) && !listed[1].has(1));

@@ -28,6 +28,8 @@ pub(super) struct Submitter {
     backlog: VecDeque<(Tracked, Vec<Ticket>)>,
     allowance: f64,
     counted: Instant,
+    /// Tasks that the cluster did not take, and those that wait for them.
+    refused: HashSet<Ticket>,
     largest_array: Option<usize>,
     largest_node: Vec<(Option<String>, Option<u32>)>,
     /// The cluster takes no more for now; told once.
@@ -44,6 +46,7 @@ impl Submitter {
             backlog: VecDeque::new(),
             allowance: BURST,
             counted: Instant::now(),
+            refused: HashSet::new(),
             largest_array: None,
             largest_node: Vec::new(),
             full: false,
@@ -70,20 +73,13 @@ impl Submitter {
         found
     }
 
-    /// Drops batches that wait for tasks which will not come, and those that wait for these; their tasks.
-    fn drop_waiting_for(&mut self, mut lost: HashSet<Ticket>) -> Vec<Ticket> {
-        let mut dropped = Vec::new();
-        // What waits for a batch comes after it.
-        self.backlog.retain(|(tracked, after)| {
-            let in_vain = after.iter().any(|ticket| lost.contains(ticket));
-            if in_vain {
-                lost.extend(tracked.open_tickets());
-                dropped.extend(tracked.open_tickets());
-                batch::close(&tracked.dir, true);
-            }
-            !in_vain
-        });
-        dropped
+    /// Whether something waits for tasks that the cluster refused. Then those that are to wait for it do so, too.
+    fn is_in_vain(&mut self, after: &[Ticket], tickets: impl Iterator<Item = Ticket>) -> bool {
+        let in_vain = after.iter().any(|ticket| self.refused.contains(ticket));
+        if in_vain {
+            self.refused.extend(tickets);
+        }
+        in_vain
     }
 
     fn may_submit(&mut self) -> bool {
@@ -120,6 +116,8 @@ impl Slurm<'_> {
     pub(super) fn prepare(&self, batch: &Batch<'_>) {
         let mut guard = self.state();
         let state = &mut *guard;
+        // What was refused before is tried again.
+        state.submitter.refused.retain(|ticket| batch.errands.iter().all(|errand| errand.ticket != *ticket));
         let asked = state.submitter.settings.allocation(batch.stage, batch.kind);
         let load = Load::of(&batch.errands);
         let largest = state.submitter.node_limit(&self.client, asked.partition.as_deref());
@@ -172,6 +170,11 @@ impl Slurm<'_> {
         let state = &mut *guard;
         while !state.submitter.backlog.is_empty() && state.submitter.may_submit() {
             let Some((mut tracked, after)) = state.submitter.backlog.pop_front() else { return };
+            if state.submitter.is_in_vain(&after, tracked.open_tickets()) {
+                state.news.extend(tracked.open_tickets().map(|ticket| (ticket, News::Withdrawn)));
+                batch::close(&tracked.dir, true);
+                continue;
+            }
             if tracked.is_over() {
                 // All of it was taken back.
                 batch::close(&tracked.dir, true);
@@ -208,10 +211,8 @@ impl Slurm<'_> {
                 }
                 Err(error) => {
                     state.news.extend(refusal(&error, tracked.open_tickets()));
-                    let refused = tracked.open_tickets().collect();
+                    state.submitter.refused.extend(tracked.open_tickets());
                     batch::close(&tracked.dir, true);
-                    let in_vain = state.submitter.drop_waiting_for(refused);
-                    state.news.extend(in_vain.into_iter().map(|ticket| (ticket, News::Withdrawn)));
                 }
             }
         }

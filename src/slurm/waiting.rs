@@ -55,7 +55,8 @@ fn is_live(tracked: &mut Tracked, listed: &[Listed]) -> bool {
         sweep(&tracked.dir, KEPT);
         return false;
     }
-    let lines: Vec<&Listed> = listed.iter().filter(|line| Some(&line.job) == tracked.job.as_ref()).collect();
+    let lines: Vec<&Listed> =
+        listed.iter().filter(|line| line.is_of(tracked.job.as_deref(), &tracked.file.id)).collect();
     let mut failed = false;
     for number in 0..tracked.elements.len() {
         let news = tracked.read(number);

@@ -98,6 +98,13 @@ impl Afar {
         }
     }
 
+    /// Waits for the end of the run that was started last.
+    #[track_caller]
+    pub(crate) fn ends(&self, run: Running, code: i32) {
+        let ended = run.wait();
+        assert_eq!(ended, Some(code), "{}", fs::read_to_string(self.path("said.txt")).unwrap_or_default());
+    }
+
     /// What `squeue` lists of this project, which its jobs have as their working folder.
     fn listed(&self, options: &[&str]) -> Vec<Listed> {
         let format = ["--noheader", "--array", "--format", "%F|%K|%T|%r|%j|%Z"];

@@ -213,7 +213,8 @@ impl<'a> Scheduler<'a> {
         let mut job = self.survey.job_awaiting(id, &self.afar.tickets)?;
         let ticket = self.ticket(id)?;
         (job.device, job.gpu_memory) = (self.around.options.device, self.around.options.gpu_memory);
-        job.ticket = (!self.readers[id].is_empty()).then_some(ticket);
+        // Also where this run has no readers for it: a later one may follow it, and have some.
+        job.ticket = Some(ticket);
         let stage = &self.survey.graph.stages[node.stage].name;
         let seconds = self.survey.newest.task(stage, &node.plan.name).map(|task| task.seconds);
         Some(Errand { ticket, job, all_cores: node.plan.cores == Cores::All, seconds })
@@ -298,11 +299,14 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// A task did not begin. An earlier run may have made it wait for more than it reads; what keeps going tries it again.
+    /// A task did not begin, because what its job waits for did not end well. That may have been another task than those
+    /// that it reads, or a job that was lost and is submitted again.
     fn withdrawn(&mut self, id: TaskId) {
         let spoilt = self.spoilt[id] || self.spoilt_stages[self.survey.graph.tasks[id].stage];
         let followed = self.afar.sent.get(&id).is_some_and(|sent| sent.followed);
-        if followed && self.around.options.keep_going && !spoilt { self.returned(id) } else { self.skip(id) }
+        // A run that keeps going makes nothing wait itself: then the cluster refused it.
+        let refused = self.around.options.keep_going && !followed;
+        if spoilt || refused { self.skip(id) } else { self.returned(id) }
     }
 
     /// A task that is on its way in vain: what it waits for did not end well, or it was taken back.
@@ -323,8 +327,11 @@ impl<'a> Scheduler<'a> {
     /// A task that came back as it went is looked up and, unless its result is there after all, handed over again.
     fn returned(&mut self, id: TaskId) {
         self.again[id] += 1;
-        if self.again[id] > MOST_RETURNS || self.stopped {
+        if self.stopped {
             return self.skip(id);
+        }
+        if self.again[id] > MOST_RETURNS {
+            return self.failed(&[id], given_up(), None);
         }
         self.afar.sent.remove(&id);
         self.running -= 1;
@@ -353,6 +360,12 @@ impl<'a> Scheduler<'a> {
             self.take((id, begun, Err(TaskFailed { error: TaskError::Cancelled, log: None })));
         }
     }
+}
+
+fn given_up() -> TaskError {
+    let message = format!("its jobs were lost {} times before they came to it", MOST_RETURNS + 1);
+    let help = "ask the cluster what becomes of them: `squeue`, `scontrol show job`, `sacct`";
+    TaskError::Failed { message, help: Some(help.to_owned()) }
 }
 
 /// The cluster says that a task is done, and the cache does not know it.
