@@ -71,7 +71,11 @@ slurm: {{ pack: 1 }}
 "
     ));
     project.run_afar(&[]).ok();
-    assert_eq!((project.jobs().len(), project.submitted().len()), (2, 102), "MaxArraySize is 101: one after the last number");
+    assert_eq!(
+        (project.jobs().len(), project.submitted().len()),
+        (2, 102),
+        "MaxArraySize is 101: one after the last number"
+    );
 }
 
 #[test]

@@ -99,10 +99,8 @@ fn run_one(task: &PackTask, env: &ElementEnv<'_>, reporter: &Reporter) -> Result
     let logs = env.logs;
     let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     let job = TaskJob { gpus: gpus(&task.job.gpus, visible.as_deref()), ..task.job.clone() };
-    let ended = run_task(
-        &job,
-        &TaskEnv { cache: env.cache, registry: env.registry, cancel: env.cancel, watch: &watch, logs },
-    );
+    let ended =
+        run_task(&job, &TaskEnv { cache: env.cache, registry: env.registry, cancel: env.cancel, watch: &watch, logs });
     match ended {
         Ok(done) => {
             reporter.tell(&Line::Done { ticket: task.ticket, key: done.key, ran: done.ran });

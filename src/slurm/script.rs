@@ -216,7 +216,10 @@ mod tests {
         assert!(text.starts_with("#!/bin/bash -l\n") && text.contains("\nset -e\nmodule load CUDA\n"), "{text}");
         let plain = script(&Allocation::default(), 0);
         assert!(
-            plain.starts_with("#!/bin/sh\n") && !plain.contains("--time") && !plain.contains("gpus") && plain.contains("\nexec /home/me/s2pipe task run")
+            plain.starts_with("#!/bin/sh\n")
+                && !plain.contains("--time")
+                && !plain.contains("gpus")
+                && plain.contains("\nexec /home/me/s2pipe task run")
         );
     }
 }
