@@ -1,6 +1,8 @@
 //! A cache that is shared through a folder or a web server: what colleagues get from each other, and what happens when
 //! something there is not as it should be.
 
+#![cfg(feature = "remote")]
+
 mod project;
 mod remote_kit;
 

@@ -1,5 +1,7 @@
 //! A cache that is shared through a real S3-compatible server, which is killed when it suits least.
 
+#![cfg(feature = "remote")]
+
 mod project;
 mod remote_kit;
 

@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn clouds_servers_and_folders_have_addresses() {
         for text in
-            ["s3://bucket/a/b", "gs://bucket", "az://box/a", "https://example.org/cache", "http://127.0.0.1:80/"]
+            ["s3://bucket/a/b", "gs://bucket", "az://box/a", "https://example.org/cache", "http://127.0.0.1:8080/"]
         {
             assert_eq!(Address::parse(text).unwrap().to_string(), text);
         }

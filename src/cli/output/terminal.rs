@@ -46,11 +46,6 @@ impl Terminal {
         }
     }
 
-    /// One for a command that is no run.
-    pub(in crate::cli) fn plain() -> Self {
-        Self::new(&Verbosity { verbose: 0, quiet: false }, false)
-    }
-
     /// Warns, without breaking the bars.
     pub(in crate::cli) fn warn(&self, text: &str) {
         self.teller()(text);
@@ -61,29 +56,6 @@ impl Terminal {
         let (bars, live) = (self.bars.clone(), self.live);
         // Printing can only fail when the terminal is gone.
         move |text| if live { _ = bars.println(format!("warning: {text}")) } else { tracing::warn!("{text}") }
-    }
-
-    /// Says a sentence, unless the person wants to hear only of failures.
-    pub(in crate::cli) fn say(&self, text: &str) {
-        self.line(text);
-    }
-
-    /// Tells how many results have been pushed.
-    pub(in crate::cli) fn pushing(&self, done: usize, total: usize) {
-        self.moving("pushing", done, total);
-    }
-
-    /// Tells how many results have been fetched.
-    pub(in crate::cli) fn fetching(&self, done: usize, total: usize) {
-        self.moving("fetching", done, total);
-    }
-
-    fn moving(&self, what: &str, done: usize, total: usize) {
-        if done < total && self.running.lock().is_ok_and(|all| !all.contains_key(what)) {
-            self.started(what);
-        }
-        let (done, total) = (done as u64, total as u64);
-        self.news(what, &Progress::Step { unit: "results", done, total, note: String::new() });
     }
 
     /// Takes the bars away.
@@ -188,6 +160,37 @@ impl Terminal {
             TaskStatus::Skipped if self.verbose => self.line(&format!("{name}: skipped")),
             TaskStatus::Cached | TaskStatus::Fetched | TaskStatus::Skipped => {}
         }
+    }
+}
+
+#[cfg(feature = "remote")]
+impl Terminal {
+    /// One for a command that is no run.
+    pub(in crate::cli) fn plain() -> Self {
+        Self::new(&Verbosity { verbose: 0, quiet: false }, false)
+    }
+
+    /// Says a sentence, unless the person wants to hear only of failures.
+    pub(in crate::cli) fn say(&self, text: &str) {
+        self.line(text);
+    }
+
+    /// Tells how many results have been pushed.
+    pub(in crate::cli) fn pushing(&self, done: usize, total: usize) {
+        self.moving("pushing", done, total);
+    }
+
+    /// Tells how many results have been fetched.
+    pub(in crate::cli) fn fetching(&self, done: usize, total: usize) {
+        self.moving("fetching", done, total);
+    }
+
+    fn moving(&self, what: &str, done: usize, total: usize) {
+        if done < total && self.running.lock().is_ok_and(|all| !all.contains_key(what)) {
+            self.started(what);
+        }
+        let (done, total) = (done as u64, total as u64);
+        self.news(what, &Progress::Step { unit: "results", done, total, note: String::new() });
     }
 }
 
