@@ -1,6 +1,7 @@
 //! A cache that is shared through a folder or a web server: what colleagues get from each other, and what happens when
 //! something there is not as it should be.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 #![cfg(feature = "remote")]
 
 mod project;

@@ -1,5 +1,6 @@
 //! A cache that is shared through a real S3-compatible server, which is killed when it suits least.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 #![cfg(feature = "remote")]
 
 mod project;
