@@ -81,7 +81,7 @@ struct State {
 impl<'a> Slurm<'a> {
     /// The cluster whose commands are in the path. `program`: this program, as the nodes see it.
     pub fn new(settings: SlurmSettings, cache: &Cache, program: PathBuf, ask: AskInterrupt<'a>) -> Self {
-        let client = Client::default();
+        let client = Client;
         Self {
             cache_root: cache.root().to_path_buf(),
             batches: cache.batches_dir(),

@@ -101,7 +101,7 @@ pub struct OnItsWay {
 /// When there may be some and Slurm does not say.
 pub fn on_their_way(cache: &Cache) -> Result<HashMap<Ticket, OnItsWay>, SlurmError> {
     let mut all = HashMap::new();
-    for tracked in live_batches(&Client::default(), &cache.batches_dir())? {
+    for tracked in live_batches(&Client, &cache.batches_dir())? {
         for (number, element) in tracked.elements.iter().enumerate() {
             let node = match &element.phase {
                 Phase::Running(node) => Some(node.clone()),
