@@ -16,6 +16,7 @@ fn the_whole_pipeline_leaves_the_bytes_of_a_local_run() {
         return;
     }
     let mut project = Project::fresh();
+    project.edit("epochs: 6", "epochs: 2");
     project.move_to("it's my 100 % project");
     let project = Afar(project);
     project.run(&["--cache", "local"]).ok();

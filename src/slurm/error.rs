@@ -96,7 +96,7 @@ impl SlurmError {
             }
             Self::Silent { .. } => "see with `sinfo` whether the cluster is up, and run again".into(),
             Self::Failed { command: "sbatch", .. } => {
-                "change what is asked for under `slurm:` (partition, account, time, cpus, memory, gpus, options); \
+                "change what is asked for under `slurm:` (partition, account, time, cpus, memory, gpus, array, options); \
                  `--dry-run` shows the script"
                     .into()
             }
