@@ -1,5 +1,7 @@
 //! Ranks as processes: the test's own program, started again.
 
+pub(crate) mod discs;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
