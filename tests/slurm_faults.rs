@@ -110,7 +110,7 @@ fn a_training_that_is_queued_again() {
         return;
     }
     let project = Afar(Project::fresh());
-    project.edit("epochs: 6", "epochs: 8");
+    project.edit("epochs: 6", "epochs: 30");
     project.run(&["--until", "train", "--cache", "undisturbed"]).ok();
     project.run(&["--until", "patches"]).ok();
     let mut run = project.start_afar(&["--until", "train"]);

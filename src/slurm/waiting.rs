@@ -113,3 +113,25 @@ pub fn on_their_way(cache: &Cache) -> Result<HashMap<Ticket, OnItsWay>, SlurmErr
     }
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looking must not get in the way of whoever is at it: neither of these is asked for, nor called over.
+    #[test]
+    fn what_is_about_to_be_submitted_and_what_others_submitted_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |id: &str| BatchFile::new(id.to_owned(), ("run", "landcover", "train"), false, &[]);
+        let (mine, theirs) = (folder.path().join("mine"), folder.path().join("theirs"));
+        file("mine").write(&mine, &[], "").unwrap();
+        let other = file("theirs");
+        BatchFile { user: other.user + 1, ..other }.write(&theirs, &[], "").unwrap();
+        batch::note_try(&theirs);
+        batch::note_job(&theirs, "7");
+        assert!(live_batches(&Client, folder.path()).unwrap().is_empty());
+        for dir in [mine, theirs] {
+            assert!(!batch::is_over(&dir) && BatchFile::read(&dir).is_some(), "{}", dir.display());
+        }
+    }
+}
