@@ -180,10 +180,11 @@ impl Slurm<'_> {
                 batch::close(&tracked.dir, true);
                 continue;
             }
+            let after_all: HashSet<Ticket> = after.iter().copied().collect();
             let mut before: Vec<String> = state
                 .tracked
                 .iter()
-                .filter(|other| other.open_tickets().any(|ticket| after.contains(&ticket)))
+                .filter(|other| other.open_tickets().any(|ticket| after_all.contains(&ticket)))
                 .filter_map(|other| other.job.clone())
                 .collect();
             before.sort_unstable();
