@@ -50,7 +50,12 @@ pub(super) struct FileLock {
 impl FileLock {
     /// No lock at all.
     pub(super) fn none() -> Self {
-        Self { _file: None, path: PathBuf::new() }
+        Self::unlocked(Path::new(""))
+    }
+
+    /// The file of a lock, and no lock on it.
+    pub(super) fn unlocked(path: &Path) -> Self {
+        Self { _file: None, path: path.to_path_buf() }
     }
 
     /// The lock, if nobody else has it.
@@ -113,9 +118,6 @@ impl FileLock {
     /// Gives the lock back and removes its file. Removed while still held, so that whoever opened it meanwhile finds
     /// out in [`is_current`]. A file that cannot be removed does no harm.
     pub(super) fn remove(self) {
-        if self._file.is_none() {
-            return;
-        }
         let _ = fs::remove_file(&self.path);
     }
 

@@ -42,7 +42,7 @@ impl Scratch {
             let mark = tmp.join(format!("{id}.lock"));
             let alive = match locking {
                 Locking::Relied => FileLock::try_take(&mark)?,
-                Locking::Off => disk::open_append(&mark).map(|_| Some(FileLock::none()))?,
+                Locking::Off => disk::open_append(&mark).map(|_| Some(FileLock::unlocked(&mark)))?,
             };
             let Some(alive) = alive else { continue };
             let dir = tmp.join(id);
@@ -68,8 +68,6 @@ impl Drop for Scratch {
         let _ = disk::remove_tree(&self.dir);
         if let Some(alive) = self.alive.take() {
             alive.remove();
-            // Where it was no lock, its file is left.
-            let _ = fs::remove_file(self.dir.with_extension("lock"));
         }
     }
 }

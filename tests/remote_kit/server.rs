@@ -75,13 +75,7 @@ impl Server {
 
     /// The variables that lead to it.
     pub(crate) fn variables(&self) -> [(&str, &str); 5] {
-        [
-            ("AWS_ENDPOINT_URL", &self.endpoint),
-            ("AWS_ALLOW_HTTP", "true"),
-            ("AWS_REGION", "us-east-1"),
-            ("AWS_ACCESS_KEY_ID", "tester"),
-            ("AWS_SECRET_ACCESS_KEY", SECRET),
-        ]
+        variables(&self.endpoint)
     }
 }
 
@@ -91,6 +85,17 @@ impl Drop for Server {
             self.kill();
         }
     }
+}
+
+/// The variables that lead to a server.
+fn variables(endpoint: &str) -> [(&str, &str); 5] {
+    [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "tester"),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+    ]
 }
 
 /// Another server: pip's moto, which keeps objects in memory.
@@ -132,13 +137,7 @@ impl Moto {
 
     /// The variables that lead to it.
     pub(crate) fn variables(&self) -> [(&str, &str); 5] {
-        [
-            ("AWS_ENDPOINT_URL", &self.endpoint),
-            ("AWS_ALLOW_HTTP", "true"),
-            ("AWS_REGION", "us-east-1"),
-            ("AWS_ACCESS_KEY_ID", "tester"),
-            ("AWS_SECRET_ACCESS_KEY", SECRET),
-        ]
+        variables(&self.endpoint)
     }
 }
 
